@@ -1,0 +1,164 @@
+"""Encoded picture to model input: the one definition, used by training, serving, evaluation and clients.
+
+The whole picture is squashed to `SIDE` x `SIDE`; a picture of that size passes through untouched to the bit.
+Colour profiles are ignored, as the decoders of TensorFlow ignore them.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from affect_contract.errors import InvalidImage, TooLarge
+
+PREPROCESS_VERSION: Final = 1
+"""Raised by every change that moves a single output value; cached features and exported models carry it."""
+
+SIDE: Final = 224
+CHANNELS: Final = 3
+SHAPE: Final = (SIDE, SIDE, CHANNELS)
+
+MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+"""The formats taken, by Pillow's name, and the media type of each."""
+
+MAX_IMAGE_BYTES: Final = 10 * 2**20
+MAX_PIXELS: Final = 40_000_000
+HARD_MAX_PIXELS: Final = 178_956_970
+"""Pillow itself refuses any larger picture."""
+
+_WHITE: Final = (255, 255, 255, 255)
+_OPAQUE_MODES: Final = ("RGB", "L", "1", "CMYK", "YCbCr")
+
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation (EXIF 2.32, tag 0x0112)."""
+
+
+def preprocess(
+    data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG or WebP picture into what every backbone takes.
+
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on
+    white; bilinear resize with antialias.
+
+    Args:
+        data: the encoded picture; its format is found from the bytes.
+        max_bytes: the most bytes taken.
+        max_pixels: the most pixels taken, read from the header before anything is decoded; at most
+            `HARD_MAX_PIXELS`.
+
+    Returns:
+        uint8 [224, 224, 3], RGB, C-contiguous.
+
+    Raises:
+        TooLarge: more than ``max_bytes`` bytes or ``max_pixels`` pixels.
+        InvalidImage: empty, of another format, animated, truncated or corrupt.
+    """
+    if not data:
+        raise InvalidImage("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
+    if len(data) > max_bytes:
+        raise TooLarge(
+            f"the picture has {len(data):,} bytes, more than the {max_bytes:,} taken: send a smaller one"
+        )
+    with _translated_faults(max_pixels):
+        _check_webp_canvas(data, max_pixels)
+        image = Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES))
+        _check_pixels(image.width, image.height, max_pixels)
+        _refuse_animation(image)
+        orientation = _orientation(image)
+        image.load()
+        image = _to_rgb(image)
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    if image.size != (SIDE, SIDE):
+        # Pillow's bilinear filter widens with the scale when it shrinks: that is the antialias.
+        image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.array(image, dtype=np.uint8)
+
+
+@contextmanager
+def _translated_faults(max_pixels: int) -> Iterator[None]:
+    """Turn what Pillow raises on hostile or broken bytes into the contract's errors."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise _too_many_pixels(max_pixels) from exc
+    except Image.UnidentifiedImageError as exc:
+        raise InvalidImage("this is no JPEG, PNG or WebP picture: send the bytes of one") from exc
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error) as exc:
+        raise InvalidImage("the picture is truncated or corrupt: send the whole file") from exc
+
+
+def _too_many_pixels(max_pixels: int) -> TooLarge:
+    return TooLarge(f"the picture has more than the {max_pixels:,} pixels taken: scale it down first")
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise _too_many_pixels(max_pixels)
+
+
+def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
+    """Check a WebP's size by its header: Pillow would set the whole canvas aside on opening it.
+
+    Source: RFC 9649, sections 2.5 to 2.7 (simple lossy, lossless and extended layouts).
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return
+    if data[12:16] == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    elif data[12:16] == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
+    else:
+        return
+    _check_pixels(width, height, max_pixels)
+
+
+def _refuse_animation(image: Image.Image) -> None:
+    # A phone's JPEG may carry further pictures (format MPO); its first one is the photograph.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise InvalidImage("the picture is animated: send one still picture")
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, or None; broken EXIF data counts as none, as in browsers."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error):
+        return None
+    return value if isinstance(value, int) else None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = _eight_bit_grey(image)
+    if image.mode in _OPAQUE_MODES and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
+
+
+def _eight_bit_grey(image: Image.Image) -> Image.Image:
+    """Keep the high byte of a 16-bit grey picture, as Pillow itself does for 16-bit colour."""
+    deep = np.asarray(image)
+    grey = Image.fromarray((deep >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(deep == transparent, 0, 255).astype(np.uint8)))
+    return grey

@@ -1,0 +1,278 @@
+"""The models directory: versions on disk, and `models.config`, the one statement of what is served.
+
+    MODELS/models.config
+    MODELS/mobilenet_v2_affect/1/saved_model.pb
+
+Only files are read and written here; who watches them, and when they have been loaded, is known elsewhere.
+"""
+
+import fcntl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from google.protobuf import text_format
+
+from affect_contract.files import sync_folder, write_atomically
+from affect_contract.models import MODELS
+from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as config_pb2
+
+CONFIG_FILE: Final = "models.config"
+SAVED_MODEL_FILE: Final = "saved_model.pb"
+WARMUP_FILE: Final = "assets.extra/tf_serving_warmup_requests"
+PROVENANCE_FILE: Final = "assets.extra/affect.json"
+STABLE: Final = "stable"
+"""Label of the version that answers requests without a version or label."""
+CANARY: Final = "canary"
+"""Label of the version that is tried out beside the stable one."""
+
+_LOCK_FILE: Final = ".lock"
+_PLATFORM: Final = "tensorflow"
+
+
+class StoreError(Exception):
+    """The models directory cannot be used as it is; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What `models.config` says of one model."""
+
+    name: str
+    base_path: PurePosixPath
+    """Absolute, as the model server sees it; it may be another machine's path."""
+    versions: tuple[int, ...]
+    """The versions to load, ascending."""
+    labels: Mapping[str, int]
+    """Version by label."""
+
+    def directory(self, root: Path) -> Path:
+        """The model's directory inside ``root``, wherever the model server mounts it."""
+        return root / self.base_path.name
+
+
+Entries = Mapping[str, Entry]
+"""What is served, by model name."""
+
+
+def versions_on_disk(directory: Path) -> tuple[int, ...]:
+    """The version numbers under a model's directory, ascending; empty where there is none."""
+    if not directory.is_dir():
+        return ()
+    numbers = (int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir())
+    return tuple(sorted(number for number in numbers if number > 0))
+
+
+def read(root: Path) -> dict[str, Entry]:
+    """Read what ``root`` serves.
+
+    Without `models.config` each of the contract's models serves its highest version, labelled stable.
+
+    Raises:
+        StoreError: no such directory, or a `models.config` that a model server would refuse.
+    """
+    if not root.is_dir():
+        raise StoreError(f"there is no models directory {root}: train one with affect-train --models {root}")
+    config = root / CONFIG_FILE
+    if not config.exists():
+        return _unconfigured(root)
+    try:
+        text = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StoreError(f"{config} cannot be read: {exc}") from exc
+    return parse(text, root)
+
+
+def parse(text: str, root: Path) -> dict[str, Entry]:
+    """Parse the text of a `models.config` that belongs to ``root``.
+
+    A version policy other than ``specific`` is resolved by what is on disk now.
+
+    Raises:
+        StoreError: the text is no ModelServerConfig, or names something twice or not at all.
+    """
+    where = root / CONFIG_FILE
+    try:
+        message = text_format.Parse(text, config_pb2.ModelServerConfig())
+    except text_format.ParseError as exc:
+        raise StoreError(f"{where} is not a ModelServerConfig that affect can keep: {exc}") from exc
+    entries: dict[str, Entry] = {}
+    for config in message.model_config_list.config:
+        if config.name in entries:
+            raise StoreError(f"{where} names the model {config.name!r} twice: keep one of the two entries")
+        entries[config.name] = _from_message(config, root)
+    return entries
+
+
+def render(entries: Entries) -> str:
+    """The text of a `models.config` that says ``entries``, in the order of their names."""
+    message = config_pb2.ModelServerConfig()
+    for _, entry in sorted(entries.items()):
+        message.model_config_list.config.append(
+            config_pb2.ModelConfig(
+                name=entry.name,
+                base_path=str(entry.base_path),
+                model_platform=_PLATFORM,
+                model_version_policy=config_pb2.ServableVersionPolicy(
+                    specific=config_pb2.ServableVersionPolicy.Specific(versions=entry.versions)
+                ),
+                version_labels=dict(entry.labels),
+            )
+        )
+    return text_format.MessageToString(message)
+
+
+def write(root: Path, entries: Entries) -> None:
+    """Replace `models.config`, whole and atomic.
+
+    Raises:
+        StoreError: an entry that would stop the model server, or a directory that cannot be written.
+    """
+    for entry in entries.values():
+        _check(entry, root / CONFIG_FILE)
+    try:
+        write_atomically(root / CONFIG_FILE, render(entries))
+    except OSError as exc:
+        raise StoreError(f"{root / CONFIG_FILE} cannot be written: {exc.strerror}") from exc
+
+
+def next_version(root: Path) -> int:
+    """A version number larger than every one in ``root``, for all models of one publish."""
+    listed = (version for entry in read(root).values() for version in entry.versions)
+    on_disk = (version for path in root.iterdir() for version in versions_on_disk(path))
+    return max((*listed, *on_disk), default=0) + 1
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the directory against every other publish or promotion; waits for its turn."""
+    with (root / _LOCK_FILE).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def publish(
+    root: Path, staged: Mapping[str, Path], *, base_path: PurePosixPath | None = None, promote: bool = False
+) -> int:
+    """Move finished SavedModel directories in under one new version number, then name them in the config.
+
+    The renames serve nothing yet; each rewrite of the config is whole and atomic, so a process killed at any
+    point leaves either the old models served or the new ones.
+
+    Args:
+        root: the models directory.
+        staged: SavedModel directory by model name, on the same file system as ``root``.
+        base_path: where the model server mounts the models directory; the default keeps what an entry says
+            and is the directory's own absolute path for a new one.
+        promote: make the new version stable; without it, it becomes stable only where the model is new, and
+            canary elsewhere.
+
+    Returns:
+        The version number.
+
+    Raises:
+        StoreError: the directory cannot be read or written.
+    """
+    try:
+        with locked(root):
+            entries = read(root)
+            # From here on the config decides, so that what is renamed in below is not served by being there.
+            write(root, entries)
+            version = next_version(root)
+            for name, directory in staged.items():
+                _move_in(directory, root / name / str(version))
+            mount = base_path or PurePosixPath(root.resolve())
+            for step in publication_steps(entries, staged, version, mount, promote=promote):
+                write(root, step)
+    except OSError as exc:
+        raise StoreError(f"cannot publish to {root}: {exc}") from exc
+    return version
+
+
+def publication_steps(
+    entries: Entries, names: Iterable[str], version: int, mount: PurePosixPath, *, promote: bool
+) -> Iterator[dict[str, Entry]]:
+    """The configs to write, in order: the version is listed, then labelled, then unlabelled ones are dropped.
+
+    A model server refuses a whole file that moves a label to a version it has not loaded yet, so the label
+    moves in a rewrite of its own. A model that is new is labelled at once: it has no label to move.
+    """
+    listed = dict(entries)
+    known = [name for name in names if name in entries]
+    for name in names:
+        if name in entries:
+            listed[name] = replace(entries[name], versions=(*entries[name].versions, version))
+        else:
+            listed[name] = Entry(name, mount / name, (version,), {STABLE: version})
+    yield listed
+    if not known:
+        return
+    labelled = listed | {name: _labelled(listed[name], version, promote=promote) for name in known}
+    yield labelled
+    kept = labelled | {name: _without_unlabelled(labelled[name]) for name in known}
+    if kept != labelled:
+        yield kept
+
+
+def _labelled(entry: Entry, version: int, *, promote: bool) -> Entry:
+    if promote or STABLE not in entry.labels:
+        others = {label: number for label, number in entry.labels.items() if label != CANARY}
+        return replace(entry, labels=others | {STABLE: version})
+    return replace(entry, labels={**entry.labels, CANARY: version})
+
+
+def _without_unlabelled(entry: Entry) -> Entry:
+    named = set(entry.labels.values())
+    return replace(entry, versions=tuple(version for version in entry.versions if version in named))
+
+
+def _move_in(staged: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    staged.rename(target)
+    sync_folder(target.parent)
+
+
+def _unconfigured(root: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for name in MODELS:
+        versions = versions_on_disk(root / name)
+        if versions:
+            base_path = PurePosixPath((root / name).resolve())
+            entries[name] = Entry(name, base_path, versions[-1:], {STABLE: versions[-1]})
+    return entries
+
+
+def _from_message(config: config_pb2.ModelConfig, root: Path) -> Entry:
+    base_path = PurePosixPath(config.base_path)
+    versions = _resolved_versions(config.model_version_policy, root / base_path.name)
+    entry = Entry(config.name, base_path, versions, dict(config.version_labels))
+    _check(entry, root / CONFIG_FILE)
+    return entry
+
+
+def _resolved_versions(policy: config_pb2.ServableVersionPolicy, directory: Path) -> tuple[int, ...]:
+    match policy.WhichOneof("policy_choice"):
+        case "specific":
+            return tuple(sorted(set(policy.specific.versions)))
+        case "all":
+            return versions_on_disk(directory)
+        case _:
+            # TensorFlow Serving's default policy is the one latest version.
+            return versions_on_disk(directory)[-(policy.latest.num_versions or 1) :]
+
+
+def _check(entry: Entry, where: Path) -> None:
+    if not entry.name:
+        raise StoreError(f"{where} has an entry without a name: name the model or remove the entry")
+    if not entry.base_path.is_absolute():
+        raise StoreError(
+            f"{where} gives {entry.name} the relative base_path {str(entry.base_path)!r}: make it absolute"
+        )
+    for label, version in entry.labels.items():
+        if version not in entry.versions:
+            raise StoreError(
+                f"{where} labels version {version} of {entry.name} {label!r} without listing that version: "
+                "add it under model_version_policy or move the label"
+            )

@@ -1,0 +1,1 @@
+"""Clients of the gateway, and the offline evaluation job."""

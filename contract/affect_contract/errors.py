@@ -66,9 +66,7 @@ class AffectError(Exception):
     def __init_subclass__(cls) -> None:
         AffectError.by_code[cls.code] = cls
 
-    def __init__(
-        self, detail: str, *, request_id: str | None = None, retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, detail: str, *, request_id: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.request_id = request_id

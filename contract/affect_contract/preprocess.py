@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from affect_contract.errors import InvalidImage, TooLarge
 
@@ -46,9 +46,7 @@ _UPRIGHT: Final = {
 """What turns a picture upright, by its EXIF orientation (EXIF 2.32, tag 0x0112)."""
 
 
-def preprocess(
-    data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_PIXELS
-) -> NDArray[np.uint8]:
+def preprocess(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG or WebP picture into what every backbone takes.
 
     EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on
@@ -70,12 +68,10 @@ def preprocess(
     if not data:
         raise InvalidImage("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
     if len(data) > max_bytes:
-        raise TooLarge(
-            f"the picture has {len(data):,} bytes, more than the {max_bytes:,} taken: send a smaller one"
-        )
+        raise TooLarge(f"the picture has {len(data):,} bytes, more than the {max_bytes:,} taken: send a smaller one")
     with _translated_faults(max_pixels):
         _check_webp_canvas(data, max_pixels)
-        image = Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES))
+        image: Image.Image = Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES))
         _check_pixels(image.width, image.height, max_pixels)
         _refuse_animation(image)
         orientation = _orientation(image)
@@ -96,7 +92,7 @@ def _translated_faults(max_pixels: int) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
         raise _too_many_pixels(max_pixels) from exc
-    except Image.UnidentifiedImageError as exc:
+    except UnidentifiedImageError as exc:
         raise InvalidImage("this is no JPEG, PNG or WebP picture: send the bytes of one") from exc
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error) as exc:
         raise InvalidImage("the picture is truncated or corrupt: send the whole file") from exc

@@ -42,9 +42,7 @@ class Prediction(_Body):
                     "expression": "happy",
                     "expression_id": 1,
                     "confidence": 0.83,
-                    "probabilities": dict(
-                        zip(LABELS, (0.04, 0.83, 0.01, 0.05, 0.01, 0.01, 0.02, 0.03), strict=True)
-                    ),
+                    "probabilities": dict(zip(LABELS, (0.04, 0.83, 0.01, 0.05, 0.01, 0.01, 0.02, 0.03), strict=True)),
                     "valence": 0.61,
                     "arousal": 0.22,
                     "model": {"backbone": "mobilenet_v2", "versions": {"mobilenet_v2_affect": 1}},

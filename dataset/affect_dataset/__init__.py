@@ -1,0 +1,1 @@
+"""Labelled pictures: layouts, exclusions, the split, and synthetic faces."""

@@ -1,0 +1,1 @@
+"""The gateway: pictures in over HTTP, expression, valence and arousal out."""

@@ -1,0 +1,1 @@
+"""Data set in, SavedModels and curves out."""

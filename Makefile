@@ -1,0 +1,55 @@
+# Everything here works on a fresh clone: the first target that needs it makes .venv with pinned packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# make demo [DATA=dir] [WEIGHTS=dir]
+DATA ?=
+WEIGHTS ?=
+DEMO_OUT ?= demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format protos lock bench-train bench-serve clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything pinned in requirements/dev.txt
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Affect needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the main job end to end: faces, training, serving, predictions, scores
+	$(BIN)/python scripts/demo.py --out "$(DEMO_OUT)" $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+check: $(READY) ## format, lint, types, generated code
+	scripts/check
+
+format: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: $(READY) ## regenerate the code of the .proto files
+	scripts/generate-protos
+
+lock: ## resolve requirements/dev.txt anew (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --output-file requirements/dev.txt
+
+bench-train: $(READY) ## training against the study's loop
+	$(BIN)/python bench/train.py
+
+bench-serve: $(READY) ## the gateway against a tutorial's server
+	$(BIN)/python bench/serve.py
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,190 @@
+"""Which pictures train, which validate and which test: stratified, seeded, saved and reused.
+
+The division follows from the pictures' bytes and the seed alone, so it is the same on every machine.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import re
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from affect_contract.files import write_atomically
+from affect_dataset.layouts import SPLIT_FILE, folder_of
+from affect_dataset.samples import Dataset, DatasetError, Sample, Split
+
+STUDY_FRACTIONS: Final = (0.70, 0.15, 0.15)
+"""Train, validation and test."""
+
+Fractions = tuple[float, float, float]
+
+_HEAD = re.compile(r"# affect split: data=(?P<data>[0-9a-f]{64}) seed=(?P<seed>\d+) fractions=(?P<fractions>[\d./e-]+)")
+_COLUMNS = ["id", "split"]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What each picture of one data set is for."""
+
+    by_id: Mapping[str, Split]
+    data_digest: str
+    seed: int
+    fractions: Fractions
+
+    def samples(self, dataset: Dataset, part: Split) -> list[Sample]:
+        """The samples of one part, in the data set's order."""
+        return [sample for sample in dataset.samples if self.by_id[sample.id] is part]
+
+
+def assign(dataset: Dataset, *, seed: int = 0, fractions: Fractions = STUDY_FRACTIONS) -> Assignment:
+    """Divide a data set, each expression in the same proportions, identical pictures on one side.
+
+    What the data set itself fixes stays so; where it fixes no validation pictures, they are taken from its
+    training pictures, in the proportion of the first two fractions.
+    """
+    shares = dict(zip(Split, fractions, strict=True))
+    by_id = {sample.id: sample.fixed_split for sample in dataset.samples if sample.fixed_split}
+    open_samples: Sequence[Sample] = dataset.samples
+    if by_id:
+        del shares[Split.TEST]
+        has_validation = Split.VALIDATION in by_id.values()
+        open_samples = [one for one in dataset.samples if one.fixed_split is Split.TRAIN and not has_validation]
+    for groups in _groups(open_samples).values():
+        ordered = sorted(groups, key=lambda group: _order_key(seed, group[0].digest))
+        by_id |= _deal(ordered, shares)
+    return Assignment(by_id, dataset.digest, seed, fractions)
+
+
+def read_or_assign(
+    dataset: Dataset, *, path: Path | None = None, seed: int = 0, fractions: Fractions = STUDY_FRACTIONS
+) -> tuple[Assignment, Path | None]:
+    """The data set's saved split, or a new one, saved.
+
+    Args:
+        dataset: what to divide.
+        path: where the split is kept; the default is `split.csv` in the data set's folder.
+        seed: of a new split.
+        fractions: of a new split.
+
+    Returns:
+        The split and the file that holds it; None for the file where the data set's folder is read-only.
+
+    Raises:
+        DatasetError: the saved split belongs to other data, or cannot be read or written.
+    """
+    place = path or folder_of(dataset.root) / SPLIT_FILE
+    if place.exists():
+        return read(place, dataset), place
+    assignment = assign(dataset, seed=seed, fractions=fractions)
+    if path is None and not _is_writable(place.parent):
+        return assignment, None
+    write(assignment, place)
+    return assignment, place
+
+
+def read(path: Path, dataset: Dataset) -> Assignment:
+    """Read a saved split of ``dataset``.
+
+    Raises:
+        DatasetError: it is no split, or one of other data.
+    """
+    try:
+        head, *lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        raise DatasetError(f"{path} cannot be read as a split: {exc}") from exc
+    facts = _HEAD.fullmatch(head)
+    rows = list(csv.reader(lines))
+    if facts is None or not rows or rows[0] != _COLUMNS:
+        raise DatasetError(f"{path} is no split that affect has saved: remove it, or name another with --split-file")
+    by_id = _parse_rows(path, rows[1:])
+    _check_ids(path, by_id, dataset)
+    if facts["data"] != dataset.digest:
+        raise DatasetError(
+            f"{path} divides other data than {dataset.root} now holds (pictures or labels have changed): remove it to "
+            "divide anew, or name another file with --split-file"
+        )
+    train, validation, test = (float(fraction) for fraction in facts["fractions"].split("/"))
+    return Assignment(by_id, facts["data"], int(facts["seed"]), (train, validation, test))
+
+
+def write(assignment: Assignment, path: Path) -> None:
+    """Save a split.
+
+    Raises:
+        DatasetError: the file cannot be written.
+    """
+    text = io.StringIO()
+    fractions = "/".join(f"{fraction:g}" for fraction in assignment.fractions)
+    text.write(f"# affect split: data={assignment.data_digest} seed={assignment.seed} fractions={fractions}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(sorted(assignment.by_id.items()))
+    try:
+        write_atomically(path, text.getvalue())
+    except OSError as exc:
+        raise DatasetError(f"the split cannot be saved in {path}: {exc.strerror}") from exc
+
+
+def _groups(samples: Iterable[Sample]) -> dict[int, list[list[Sample]]]:
+    """Samples with identical bytes together, by expression (that of the first, should their labels differ)."""
+    by_digest: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_digest[sample.digest].append(sample)
+    groups: dict[int, list[list[Sample]]] = defaultdict(list)
+    for same in by_digest.values():
+        groups[same[0].expression].append(same)
+    return groups
+
+
+def _order_key(seed: int, digest: str) -> str:
+    return hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
+
+
+def _deal(groups: Sequence[list[Sample]], shares: Mapping[Split, float]) -> dict[str, Split]:
+    """Give each part its share of the pictures, to within one group."""
+    total = sum(len(group) for group in groups)
+    bounds: list[tuple[float, Split]] = []
+    reached = 0.0
+    for part, share in shares.items():
+        reached += share / sum(shares.values()) * total
+        bounds.append((reached, part))
+    dealt: dict[str, Split] = {}
+    for group in groups:
+        # A group goes to the part in which its middle falls.
+        middle = len(dealt) + len(group) / 2
+        part = next((part for bound, part in bounds if middle <= bound), bounds[-1][1])
+        dealt |= dict.fromkeys((sample.id for sample in group), part)
+    return dealt
+
+
+def _parse_rows(path: Path, rows: Sequence[list[str]]) -> dict[str, Split]:
+    by_id: dict[str, Split] = {}
+    for line, row in enumerate(rows, start=3):
+        if len(row) != len(_COLUMNS) or row[1] not in set(Split):
+            raise DatasetError(f"{path}, line {line}: expected an id and one of {', '.join(Split)}, not {row}")
+        by_id[row[0]] = Split(row[1])
+    repeated = [name for name, count in Counter(row[0] for row in rows).items() if count > 1]
+    if repeated:
+        raise DatasetError(f"{path} names {repeated[0]} twice")
+    return by_id
+
+
+def _check_ids(path: Path, by_id: Mapping[str, Split], dataset: Dataset) -> None:
+    there = {sample.id for sample in dataset.samples}
+    missing = sorted(set(by_id) - there)
+    if missing:
+        raise DatasetError(
+            f"{path} names {len(missing):,} pictures that are not in {dataset.root}, {missing[0]} for one: put them "
+            "back, remove the file to divide anew, or name another with --split-file"
+        )
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether its owner lets the folder be written; a folder made read-only is left alone by root too."""
+    return bool(folder.stat().st_mode & stat.S_IWUSR) and os.access(folder, os.W_OK)

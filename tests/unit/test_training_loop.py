@@ -1,0 +1,168 @@
+"""The training loop: seeded, resumable, the same on features as behind the backbone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from affect_contract.models import Backbone, Task
+from affect_training import loop
+from affect_training.backbones import build_base, build_head, chain
+from affect_training.examples import labels, weights
+from affect_training.inputs import Features, Pictures, shuffled
+from affect_training.loop import Examples, evaluate, predict, train
+from affect_training.recipe import STUDY, ClassWeights
+from affect_training.weights import Origin, Weights
+from tests.unit.training_pictures import write_samples
+
+FEATURES = 12
+RECIPE = replace(STUDY, epochs=3, batch_size=8, hidden_units=16, learning_rate=1e-2)
+
+
+def made_up(task: Task, count: int = 44, *, seed: int = 0) -> Examples:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(count, FEATURES)).astype(np.float32)
+    if task is Task.CLASSIFICATION:
+        return Examples(Features(rows), rows[:, :8].argmax(axis=1).astype(np.int64))
+    return Examples(Features(rows), np.tanh(rows[:, :2]))
+
+
+def head_after_training(folder: Path, task: Task = Task.CLASSIFICATION, *, seed: int = 0, recipe=RECIPE):
+    head = build_head(task, FEATURES, recipe, seed=seed)
+    history = train(
+        head,
+        task,
+        recipe,
+        made_up(task),
+        made_up(task, seed=1),
+        seed=seed,
+        checkpoint=folder / "c.npz",
+        description="t",
+    )
+    return head, history
+
+
+def equal(left: keras.Model, right: keras.Model) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(left.get_weights(), right.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("task", Task)
+def test_a_head_learns_what_there_is_to_learn(task, tmp_path):
+    _, history = head_after_training(tmp_path, task, recipe=replace(RECIPE, epochs=30, dropout=0.0))
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert history[-1]["val_loss"] < history[0]["val_loss"]
+
+
+@pytest.mark.parametrize("task", Task)
+def test_two_trainings_with_one_seed_are_equal_and_another_seed_differs(task, tmp_path):
+    first, history = head_after_training(tmp_path / "1", task)
+    second, again = head_after_training(tmp_path / "2", task)
+    other, _ = head_after_training(tmp_path / "3", task, seed=1)
+    without_time = [[{k: v for k, v in epoch.items() if k != "seconds"} for epoch in run] for run in (history, again)]
+    assert without_time[0] == without_time[1]
+    assert equal(first, second)
+    assert not equal(first, other)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("epoch_of_death", [0, 1, 2])
+@pytest.mark.parametrize("restore_best", [False, True])
+def test_an_interrupted_training_goes_on_to_the_same_weights(epoch_of_death, restore_best, tmp_path, monkeypatch):
+    recipe = replace(RECIPE, restore_best=restore_best)
+    undisturbed, history = head_after_training(tmp_path / "whole", recipe=recipe)
+
+    def dies(*args, epoch, **kwargs):
+        if epoch == epoch_of_death:
+            raise Stopped
+        return real(*args, epoch=epoch, **kwargs)
+
+    real = loop._train_epoch
+    monkeypatch.setattr(loop, "_train_epoch", dies)
+    with pytest.raises(Stopped):
+        head_after_training(tmp_path / "torn", recipe=recipe)
+    monkeypatch.setattr(loop, "_train_epoch", real)
+    resumed, continued = head_after_training(tmp_path / "torn", recipe=recipe)
+    assert equal(undisturbed, resumed)
+    assert [epoch["val_loss"] for epoch in continued] == [epoch["val_loss"] for epoch in history]
+
+
+def test_the_last_epoch_is_kept_unless_the_best_is_asked_for(tmp_path):
+    # So steep a rate that the last epochs are worse than an earlier one.
+    recipe = replace(RECIPE, epochs=8, learning_rate=0.5)
+    last, history = head_after_training(tmp_path / "last", recipe=recipe)
+    best, _ = head_after_training(tmp_path / "best", recipe=replace(recipe, restore_best=True))
+    losses = [epoch["val_loss"] for epoch in history]
+    assert losses[-1] > min(losses)
+    validation = made_up(Task.CLASSIFICATION, seed=1)
+    assert evaluate(last, Task.CLASSIFICATION, validation)["val_loss"] == pytest.approx(losses[-1], rel=1e-5)
+    assert evaluate(best, Task.CLASSIFICATION, validation)["val_loss"] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_the_training_loss_is_the_mean_over_pictures_and_not_over_batches(tmp_path):
+    head = build_head(Task.REGRESSION, FEATURES, replace(RECIPE, dropout=0.0), seed=0)
+    examples = made_up(Task.REGRESSION, 9)  # a batch of eight and a batch of one
+    recipe = replace(RECIPE, epochs=1, learning_rate=1e-12, dropout=0.0)
+    history = train(
+        head, Task.REGRESSION, recipe, examples, examples, seed=0, checkpoint=tmp_path / "c.npz", description="t"
+    )
+    assert history[0]["loss"] == pytest.approx(history[0]["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("task", Task)
+def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbone(task, tmp_path):
+    samples = write_samples(tmp_path / "pictures", 24)
+    paths = [sample.path for sample in samples]
+    base = build_base(Backbone.MOBILENET_V2, Weights(Origin.NONE))
+    targets = labels(task, samples)
+    recipe = replace(STUDY, epochs=2, batch_size=8, learning_rate=1e-2)
+    answers = []
+    features = Features(predict(base, Pictures(paths), batch_size=8))
+    # A random backbone's features hardly differ between pictures; scaled up, they do.
+    spread = keras.layers.Rescaling(1 / float(features.rows.std(axis=0).max()), offset=0.0)
+    for behind in (False, True):
+        head = build_head(task, features.rows.shape[1], recipe, seed=0)
+        model = keras.Model(base.input, head(spread(base.output))) if behind else head
+        inputs = Pictures(paths) if behind else Features(np.asarray(spread(features.rows)))
+        train(
+            model,
+            task,
+            recipe,
+            Examples(inputs, targets),
+            Examples(inputs, targets),
+            seed=0,
+            checkpoint=tmp_path / f"{behind}.npz",
+            description="t",
+        )
+        answers.append(predict(model, inputs, batch_size=8))
+    assert np.ptp(answers[0], axis=0).max() > 0.05
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+
+
+def test_a_chained_network_gives_what_its_parts_give():
+    base = build_base(Backbone.CUSTOM_CNN)
+    head = build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY, seed=0)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    whole = chain(base, head).predict_on_batch(pictures)
+    np.testing.assert_allclose(whole, head.predict_on_batch(base.predict_on_batch(pictures)), atol=1e-6)
+
+
+def test_every_epoch_has_its_own_order_that_holds_every_picture_once():
+    orders = [np.concatenate(shuffled(50, 16, seed=3, epoch=epoch)) for epoch in range(2)]
+    assert not np.array_equal(*orders)
+    for order in orders:
+        assert sorted(order) == list(range(50))
+    np.testing.assert_array_equal(orders[1], np.concatenate(shuffled(50, 16, seed=3, epoch=1)))
+
+
+def test_balanced_weights_give_every_expression_the_same_say():
+    targets = np.array([0, 0, 0, 1])
+    balanced = weights(Task.CLASSIFICATION, ClassWeights.BALANCED, targets)
+    assert balanced is not None
+    np.testing.assert_allclose(balanced, [2 / 3, 2 / 3, 2 / 3, 2])
+    assert weights(Task.CLASSIFICATION, ClassWeights.NONE, targets) is None
+    assert weights(Task.REGRESSION, ClassWeights.BALANCED, targets) is None

@@ -1,0 +1,104 @@
+"""Trained networks to SavedModels that TensorFlow Serving and the embedded runtime both read.
+
+Variables are frozen to constants, so that a runtime can fold batch normalisation into the convolutions. This
+module alone needs TensorFlow to be Keras's backend.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from affect_contract.labels import AFFECT_MAX, AFFECT_MIN
+from affect_contract.models import (
+    AROUSAL,
+    ENCODED_INPUT,
+    ENCODED_SIGNATURE,
+    IMAGES_INPUT,
+    PROBABILITIES,
+    SERVING_SIGNATURE,
+    VALENCE,
+    Task,
+)
+from affect_contract.preprocess import CHANNELS, SHAPE, SIDE
+from affect_training.errors import TrainingError
+
+_JPEG_MAGIC = b"\xff\xd8\xff"
+
+Outputs = dict[str, Any]
+"""Tensor by output name."""
+
+
+def require_exporting_backend() -> None:
+    """Refuse to start work that could not be exported.
+
+    Raises:
+        TrainingError: Keras runs on another backend than TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise TrainingError(
+            f"Keras runs on {keras.backend.backend()}, and SavedModels are exported from TensorFlow: "
+            "set KERAS_BACKEND=tensorflow"
+        )
+
+
+def export(
+    directory: Path, base: keras.Model, heads: Mapping[Task, keras.Model], *, encoded_signature: bool = False
+) -> None:
+    """Write one servable version.
+
+    Args:
+        directory: the version directory to make.
+        base: uint8 [n, 224, 224, 3] -> float32 [n, d].
+        heads: the head of each task that the servable answers; both make it a fused model.
+        encoded_signature: add the signature that decodes JPEG and PNG bytes in the graph.
+    """
+    images = tf.TensorSpec([None, *SHAPE], tf.uint8, name=IMAGES_INPUT)
+    serve = _frozen(tf.function(lambda images: _answer(base, heads, images), input_signature=[images]))
+    signatures = {SERVING_SIGNATURE: tf.function(serve, input_signature=[images])}
+    if encoded_signature:
+        encoded = tf.TensorSpec([None], tf.string, name=ENCODED_INPUT)
+        signatures[ENCODED_SIGNATURE] = tf.function(
+            lambda encoded_images: serve(decode_pictures(encoded_images)), input_signature=[encoded]
+        )
+    module = tf.Module()
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+
+
+def _answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Tensor) -> Outputs:
+    features = base(images, training=False)
+    outputs: Outputs = {}
+    if Task.CLASSIFICATION in heads:
+        outputs[PROBABILITIES] = heads[Task.CLASSIFICATION](features, training=False)
+    if Task.REGRESSION in heads:
+        affect = heads[Task.REGRESSION](features, training=False)
+        valence, arousal = tf.unstack(tf.clip_by_value(affect, AFFECT_MIN, AFFECT_MAX), axis=1)
+        outputs |= {VALENCE: valence, AROUSAL: arousal}
+    return outputs
+
+
+def _frozen(function: Any) -> Callable[[tf.Tensor], Outputs]:
+    """The function with its variables as constants, its outputs still by name."""
+    concrete = function.get_concrete_function()
+    names = sorted(concrete.structured_outputs)  # the order in which TensorFlow flattens a dict
+    constant = convert_variables_to_constants_v2(concrete)
+    return lambda images: dict(zip(names, constant(images), strict=True))
+
+
+def decode_pictures(encoded: tf.Tensor) -> tf.Tensor:
+    """JPEG or PNG bytes, string [n], to uint8 [n, 224, 224, 3], as close to `preprocess` as TensorFlow gets."""
+    return tf.map_fn(_decode_picture, encoded, fn_output_signature=tf.TensorSpec(SHAPE, tf.uint8))
+
+
+def _decode_picture(encoded: tf.Tensor) -> tf.Tensor:
+    picture = tf.cond(
+        tf.strings.substr(encoded, 0, len(_JPEG_MAGIC)) == _JPEG_MAGIC,
+        # The default, INTEGER_FAST, differs from every other decoder in six values of ten.
+        lambda: tf.io.decode_jpeg(encoded, channels=CHANNELS, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(encoded, channels=CHANNELS),
+    )
+    resized = tf.image.resize(picture, (SIDE, SIDE), antialias=True)
+    return tf.ensure_shape(tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8), SHAPE)

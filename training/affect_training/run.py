@@ -1,0 +1,231 @@
+"""One training run: data set in, a published version of every model out."""
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from affect_contract import store
+from affect_contract.models import Backbone, ServedModel, Task, fused, single
+from affect_dataset import layouts, split
+from affect_dataset.samples import Dataset, Split
+from affect_training import plots, records, weights
+from affect_training.backbones import build_base
+from affect_training.calibration import calibrate
+from affect_training.errors import TrainingError
+from affect_training.export import export, require_exporting_backend
+from affect_training.feature_cache import FeatureCache
+from affect_training.recipe import Recipe, fingerprint, recipe_for
+from affect_training.stages import Course, Trained, train_end_to_end, train_heads
+from affect_training.warmup import write_warmup
+from affect_training.weights import Origin, Weights
+
+_WORKSPACES = ".training"
+_RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user asked to be trained."""
+
+    data: Path
+    models: Path
+    cache: Path
+    backbones: Sequence[Backbone] = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
+    tasks: Sequence[Task] = tuple(Task)
+    weights: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the recipe that the user gave, by field of `Recipe`."""
+    seed: int = 0
+    split_file: Path | None = None
+    split_seed: int = 0
+    fractions: tuple[float, float, float] = split.STUDY_FRACTIONS
+    base_path: PurePosixPath | None = None
+    encoded_signature: bool = False
+    promote: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run put into the models directory."""
+
+    version: int
+    models: list[str]
+    records: Path
+    """The folder with the run's history and plots."""
+
+
+def run(order: Order, report: Callable[[str], None]) -> Published:
+    """Train everything in ``order`` and publish it under one version number.
+
+    Interrupted, the same call goes on after the last finished epoch.
+
+    Args:
+        order: what to train.
+        report: told in one line about each thing the user should know.
+
+    Raises:
+        TrainingError: the run cannot start or go on.
+        DatasetError: the data set or its split cannot be used.
+        StoreError: the models directory cannot be read or written.
+    """
+    require_exporting_backend()
+    _prepare(order.models)
+    chosen = weights.parse(order.weights, order.backbones)
+    weights.require_files(chosen)
+    bases = {backbone: build_base(backbone, one, seed=order.seed) for backbone, one in chosen.items()}
+    dataset = layouts.load(order.data, progress=tqdm)
+    assignment = _split(order, dataset, report)
+    recipes = {backbone: recipe_for(backbone, order.overrides) for backbone in order.backbones}
+    with _workspace(order, _key(order, dataset, assignment, chosen, recipes)) as workspace:
+        course = Course(
+            assignment.samples(dataset, Split.TRAIN),
+            assignment.samples(dataset, Split.VALIDATION),
+            order.tasks,
+            order.seed,
+            workspace / "checkpoints",
+        )
+        _calibrate(bases, chosen, course, order, report)
+        trained = _train(order, bases, recipes, course)
+        facts = records.shared_facts(dataset.digest, _split_facts(assignment), order.seed)
+        history = records.history(trained, {backbone: one.origin for backbone, one in chosen.items()}, facts)
+        return _publish(order, workspace, trained, history, dataset, assignment)
+
+
+def _prepare(models: Path) -> None:
+    """Make the models directory and read it, before hours are spent on what could not be published."""
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        with store.locked(models):
+            store.read(models)
+    except OSError as exc:
+        raise TrainingError(f"the models directory {models} cannot be written: {exc.strerror}") from exc
+
+
+def _split(order: Order, dataset: Dataset, report: Callable[[str], None]) -> split.Assignment:
+    assignment, saved = split.read_or_assign(
+        dataset, path=order.split_file, seed=order.split_seed, fractions=order.fractions
+    )
+    where = f"saved in {saved}" if saved else "not saved, the data folder being read-only"
+    counts = ", ".join(f"{len(assignment.samples(dataset, part)):,} {part}" for part in Split)
+    report(f"{len(dataset.samples):,} pictures ({counts}); split seed {assignment.seed}, {where}")
+    for reason, count in dataset.counts().items():
+        report(f"left out, {reason}: {count:,}")
+    return assignment
+
+
+def _split_facts(assignment: split.Assignment) -> dict[str, Any]:
+    return {"seed": assignment.seed, "fractions": list(assignment.fractions)}
+
+
+def _key(
+    order: Order,
+    dataset: Dataset,
+    assignment: split.Assignment,
+    chosen: Mapping[Backbone, Weights],
+    recipes: Mapping[Backbone, Recipe],
+) -> str:
+    origins = {backbone: (one.origin, str(one.folder)) for backbone, one in chosen.items()}
+    libraries = records.library_versions()
+    split_digest = fingerprint(sorted(assignment.by_id.items()))
+    return fingerprint(dataset.digest, split_digest, origins, dict(recipes), order.tasks, order.seed, libraries)
+
+
+@contextmanager
+def _workspace(order: Order, key: str) -> Iterator[Path]:
+    """The folder in which a run's unfinished work survives an interruption, held against a second run."""
+    workspace = order.models / _WORKSPACES / key
+    workspace.mkdir(parents=True, exist_ok=True)
+    with workspace.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise TrainingError(f"this very run is under way in another process, in {workspace}") from exc
+        yield workspace
+
+
+def _calibrate(
+    bases: Mapping[Backbone, keras.Model],
+    chosen: Mapping[Backbone, Weights],
+    course: Course,
+    order: Order,
+    report: Callable[[str], None],
+) -> None:
+    paths = [sample.path for sample in course.training]
+    pictures = fingerprint([sample.digest for sample in course.training])
+    for backbone, base in bases.items():
+        if chosen[backbone].origin is Origin.NONE:
+            report(f"{backbone} has a {records.RANDOM_BACKBONE_NOTE} (--weights {backbone}=none)")
+            initial = fingerprint(base_digest(base), pictures)
+            calibrate(base, paths, order.cache / "calibrated" / f"{backbone}-{initial}.weights.h5")
+
+
+def base_digest(base: keras.Model) -> str:
+    """What a base's cached features are kept under: a digest of its weights."""
+    return weights.digest(np.asarray(array) for array in base.get_weights())
+
+
+def _train(
+    order: Order, bases: Mapping[Backbone, keras.Model], recipes: Mapping[Backbone, Recipe], course: Course
+) -> list[Trained]:
+    trained: list[Trained] = []
+    for backbone in order.backbones:
+        if backbone in bases:
+            base = bases[backbone]
+            cache = FeatureCache(order.cache, backbone, base_digest(base))
+            trained += train_heads(backbone, base, cache, recipes[backbone], course)
+        else:
+            trained += train_end_to_end(backbone, recipes[backbone], course)
+    return trained
+
+
+def _publish(
+    order: Order,
+    workspace: Path,
+    trained: Sequence[Trained],
+    history: dict[str, Any],
+    dataset: Dataset,
+    assignment: split.Assignment,
+) -> Published:
+    staged = _export(order, workspace / "export", trained, history)
+    version = store.publish(order.models, staged, base_path=order.base_path, promote=order.promote)
+    shutil.rmtree(workspace / "export")
+    shutil.rmtree(workspace / "checkpoints")
+    records.write_json(workspace / "history.json", history)
+    split.write(assignment, workspace / "split.csv")
+    dataset.write_exclusions(workspace / "exclusions.csv")
+    plots.draw_all(history, workspace)
+    kept = order.models / _RUNS / str(version)
+    kept.parent.mkdir(exist_ok=True)
+    workspace.rename(kept)
+    return Published(version, sorted(staged), kept)
+
+
+def _export(order: Order, folder: Path, trained: Sequence[Trained], history: dict[str, Any]) -> dict[str, Path]:
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted export left
+    staged: dict[str, Path] = {}
+    for model, parts in tqdm(_servables(trained), desc="export", unit="model"):
+        directory = folder / model.name
+        heads = {part.task: part.head for part in parts}
+        export(directory, parts[0].base, heads, encoded_signature=order.encoded_signature)
+        write_warmup(directory, model.name, encoded_signature=order.encoded_signature)
+        records.write_provenance(directory, model, history)
+        staged[model.name] = directory
+    return staged
+
+
+def _servables(trained: Sequence[Trained]) -> list[tuple[ServedModel, list[Trained]]]:
+    """One servable for each network, and a fused one for each base that both tasks share."""
+    servables = [(single(one.backbone, one.task), [one]) for one in trained]
+    for backbone in dict.fromkeys(one.backbone for one in trained):
+        parts = [one for one in trained if one.backbone is backbone]
+        if len(parts) == len(Task) and all(part.base is parts[0].base for part in parts):
+            servables.append((fused(backbone), parts))
+    return servables

@@ -1,0 +1,106 @@
+"""The two ways to train: heads on a frozen base's cached features, or a whole network end to end."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from affect_contract.models import Backbone, Task, single
+from affect_dataset.samples import Sample
+from affect_training.backbones import build_base, build_head, chain
+from affect_training.examples import labels, usable, weights
+from affect_training.feature_cache import FeatureCache
+from affect_training.features import extract
+from affect_training.inputs import Features, Inputs, Pictures
+from affect_training.loop import Epoch, Examples, train
+from affect_training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One network for one task, and how it came about."""
+
+    backbone: Backbone
+    task: Task
+    base: keras.Model
+    head: keras.Model
+    recipe: Recipe
+    epochs: list[Epoch]
+    feature_seconds: float = 0.0
+    """Spent on features in this run; those in the cache cost nothing."""
+    pictures_extracted: int = 0
+
+    @property
+    def training_seconds(self) -> float:
+        """Time of all epochs, validation included, in seconds."""
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all networks of a run have in common."""
+
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+    tasks: Sequence[Task]
+    seed: int
+    checkpoints: Path
+
+    def sets(self, task: Task, recipe: Recipe, inputs: Callable[[list[Sample]], Inputs]) -> tuple[Examples, Examples]:
+        """What a task trains on and what it is measured on."""
+        training, validation = (usable(task, samples) for samples in (self.training, self.validation))
+        targets = labels(task, training)
+        return (
+            Examples(inputs(training), targets, weights(task, recipe.class_weights, targets)),
+            Examples(inputs(validation), labels(task, validation)),
+        )
+
+    def checkpoint(self, backbone: Backbone, task: Task) -> Path:
+        """Where one network's training is saved."""
+        return self.checkpoints / f"{single(backbone, task).name}.npz"
+
+
+def train_heads(
+    backbone: Backbone, base: keras.Model, cache: FeatureCache, recipe: Recipe, course: Course
+) -> list[Trained]:
+    """Run the frozen base over each picture once, then train one head a task on what it gave."""
+    started = time.perf_counter()
+    extracted = extract(base, [*course.training, *course.validation], cache)
+    seconds = time.perf_counter() - started if extracted else 0.0
+    trained = []
+    for task in course.tasks:
+        head = build_head(task, base.output.shape[-1], recipe, seed=course.seed)
+        sets = course.sets(task, recipe, lambda samples: Features(cache.rows([sample.digest for sample in samples])))
+        epochs = _train(head, backbone, task, recipe, sets, course)
+        trained.append(Trained(backbone, task, base, head, recipe, epochs, seconds, extracted))
+    return trained
+
+
+def train_end_to_end(backbone: Backbone, recipe: Recipe, course: Course) -> list[Trained]:
+    """Train one whole network a task on the pictures themselves."""
+    trained = []
+    for task in course.tasks:
+        base = build_base(backbone, seed=course.seed)
+        head = build_head(task, base.output.shape[-1], recipe, seed=course.seed)
+        sets = course.sets(task, recipe, lambda samples: Pictures([sample.path for sample in samples]))
+        epochs = _train(chain(base, head), backbone, task, recipe, sets, course)
+        trained.append(Trained(backbone, task, base, head, recipe, epochs))
+    return trained
+
+
+def _train(
+    model: keras.Model, backbone: Backbone, task: Task, recipe: Recipe, sets: tuple[Examples, Examples], course: Course
+) -> list[Epoch]:
+    training, validation = sets
+    return train(
+        model,
+        task,
+        recipe,
+        training,
+        validation,
+        seed=course.seed,
+        checkpoint=course.checkpoint(backbone, task),
+        description=single(backbone, task).name,
+    )

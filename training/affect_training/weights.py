@@ -1,0 +1,102 @@
+"""Where a backbone's initial weights come from, and finding them before any work starts."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affect_contract.models import Backbone
+from affect_training.errors import TrainingError
+
+
+class Origin(StrEnum):
+    """Kinds of initial weights."""
+
+    IMAGENET = "imagenet"
+    """Keras's own download and cache."""
+    FOLDER = "folder"
+    """A file in a folder, for machines without internet; never falls through to a download."""
+    NONE = "none"
+    """Random, from the seed."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The initial weights of one backbone."""
+
+    origin: Origin
+    folder: Path | None = None
+
+    def file(self, backbone: Backbone) -> Path:
+        """The weights file of ``backbone``; only for `Origin.FOLDER`."""
+        if self.folder is None:
+            raise ValueError("only weights from a folder have a file")
+        return self.folder / file_name(backbone)
+
+
+def file_name(backbone: Backbone) -> str:
+    """The name under which a backbone's ImageNet weights are looked for in a folder."""
+    return f"{backbone}_imagenet_notop.weights.h5"
+
+
+PRETRAINED: Final[tuple[Backbone, ...]] = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
+"""Backbones that ImageNet weights exist for; the custom CNN is always trained from scratch."""
+
+
+def parse(arguments: Sequence[str], backbones: Iterable[Backbone]) -> dict[Backbone, Weights]:
+    """Turn ``[BACKBONE=]imagenet|none|DIR`` arguments into the weights of each pretrained backbone.
+
+    A later argument wins over an earlier one; one without a backbone is meant for all.
+
+    Raises:
+        TrainingError: an argument for a backbone that is unknown or takes no weights.
+    """
+    chosen: dict[Backbone, Weights] = {
+        backbone: Weights(Origin.IMAGENET) for backbone in backbones if backbone in PRETRAINED
+    }
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if not separator:
+            chosen |= dict.fromkeys(chosen, _one(argument))
+        elif name in PRETRAINED:
+            if name in chosen:
+                chosen[Backbone(name)] = _one(value)
+        else:
+            raise TrainingError(
+                f"--weights {argument}: {name!r} takes no weights; the backbones that do are {', '.join(PRETRAINED)}"
+            )
+    return chosen
+
+
+def _one(value: str) -> Weights:
+    if value in {Origin.IMAGENET, Origin.NONE}:
+        return Weights(Origin(value))
+    return Weights(Origin.FOLDER, Path(value))
+
+
+def require_files(chosen: dict[Backbone, Weights]) -> None:
+    """Check that every weights file that should lie in a folder is there.
+
+    Raises:
+        TrainingError: the first one that is not.
+    """
+    for backbone, weights in chosen.items():
+        if weights.origin is Origin.FOLDER and not weights.file(backbone).is_file():
+            raise TrainingError(
+                f"there is no {weights.file(backbone)}: put the ImageNet weights of {backbone} there, or give "
+                f"--weights {backbone}=imagenet to download them or --weights {backbone}=none to do without"
+            )
+
+
+def digest(arrays: Iterable[NDArray[np.generic]]) -> str:
+    """Hex SHA-256 over the bytes, shapes and dtypes of weight arrays, in order."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(f"{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

@@ -29,8 +29,8 @@ from affect_training.export import decode_pictures, export
 from affect_training.recipe import STUDY
 from affect_training.warmup import write_warmup
 
-SCALE = 20.0
-"""Makes the answers of an untrained head differ between pictures, and its affect leave [-1, 1]."""
+SCALES = {Task.CLASSIFICATION: 20.0, Task.REGRESSION: 300.0}
+"""Make the answers of untrained heads differ between pictures, and the affect leave [-1, 1]."""
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def pictures():
 def network():
     base = build_base(Backbone.CUSTOM_CNN)
     heads = {task: build_head(task, base.output.shape[-1], STUDY, seed=1) for task in Task}
-    for head in heads.values():
+    for task, head in heads.items():
         kernel, bias = head.layers[-1].get_weights()
-        head.layers[-1].set_weights([kernel * SCALE, bias])
+        head.layers[-1].set_weights([kernel * SCALES[task], bias])
     return base, heads
 
 

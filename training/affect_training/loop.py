@@ -131,13 +131,11 @@ def _train_epoch(
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    layers = (layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout))
-    for number, layer in enumerate(layers):
+    generators = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
+    for number, generator in enumerate(filter(None, generators)):
         # The state is a pair of numbers in the backend's integer type; masks depend on both.
         state = np.random.default_rng((seed, epoch, number)).integers(0, 2**31, size=2)
-        layer.seed_generator.state.assign(
-            state.astype(keras.backend.standardize_dtype(layer.seed_generator.state.dtype))
-        )
+        generator.state.assign(state.astype(keras.backend.standardize_dtype(generator.state.dtype)))
 
 
 def _concordance(true: NDArray[np.float32], predicted: NDArray[np.float32]) -> float:

@@ -1,0 +1,109 @@
+"""``affect-serve``: the gateway."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+
+import pydantic
+import uvicorn
+import uvloop
+
+from affect_serving.app import create_backend, running_app
+from affect_serving.backend import ServingError
+from affect_serving.settings import Settings
+
+_BACKLOG = 2048
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status."""
+    try:
+        settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+        logging.basicConfig(
+            level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        )
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except ServingError as exc:
+        print(f"affect-serve: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """The settings from flags, the environment and defaults, in that order.
+
+    Raises:
+        ServingError: one is missing or wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog="affect-serve", description="Serve a models directory over HTTP.", argument_default=argparse.SUPPRESS
+    )
+    for name, field in Settings.model_fields.items():
+        default = "" if field.is_required() or field.default in (None, ()) else f" (default: {field.default})"
+        parser.add_argument(_flag(name), metavar="VALUE", help=f"{field.description}{default}".replace("%", "%%"))
+    try:
+        return Settings(**vars(parser.parse_args(arguments)))
+    except pydantic.ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise ServingError(f"{_flag(name)} (or AFFECT_{name.upper()}): {first['msg']}; see --help") from exc
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+async def _serve(settings: Settings) -> None:
+    with _listening(settings.host, settings.http_port) as listener:
+        async with running_app(settings, create_backend(settings)) as app:
+            config = uvicorn.Config(
+                app, http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False
+            )
+            server = _Server(config)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, server.stop)
+            await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says on stdout when it answers; the process, not uvicorn, owns the signals."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            print(f"affect-serve: ready on http://{shown}:{port}", flush=True)  # noqa: T201
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ServingError: it cannot.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as exc:
+        raise ServingError(
+            f"cannot listen on {host}, port {port}: {exc.strerror or exc}; choose another with --host and --http-port"
+        ) from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

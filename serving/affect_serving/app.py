@@ -1,0 +1,54 @@
+"""The composition root: the one place that knows which backend stands behind the gateway."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from affect_serving.backend import Backend, ServingError
+from affect_serving.cpus import usable_cpus
+from affect_serving.http import create_http_app
+from affect_serving.metrics import Metrics
+from affect_serving.predictor import Predictor
+from affect_serving.routing import served_backbones
+from affect_serving.settings import Settings
+
+
+def create_backend(settings: Settings) -> Backend:
+    """The backend that the settings name."""
+    # Here, so that a gateway without the embedded runtime does not need it installed.
+    from affect_serving.backends.embedded import EmbeddedBackend  # noqa: PLC0415
+
+    return EmbeddedBackend(
+        settings.models,
+        backbones=settings.backbones,
+        precision=settings.embedded_precision,
+        cpus=usable_cpus(),
+    )
+
+
+@asynccontextmanager
+async def running_app(settings: Settings, backend: Backend) -> AsyncIterator[FastAPI]:
+    """The gateway's application, its backend started; everything is given back at the end.
+
+    Raises:
+        ServingError: the gateway cannot answer as it is set up.
+    """
+    metrics = Metrics()
+    predictor = Predictor(settings, backend, metrics, decoders=usable_cpus())
+    await backend.start()
+    try:
+        await _check_default_backbone(settings, backend)
+        yield create_http_app(settings, predictor, metrics, version=version("affect-serving"))
+    finally:
+        await backend.close()
+        predictor.close()
+
+
+async def _check_default_backbone(settings: Settings, backend: Backend) -> None:
+    served = served_backbones(await backend.catalog())
+    if settings.default_backbone and settings.default_backbone not in served:
+        raise ServingError(
+            f"the default backbone {settings.default_backbone} is not served; there is {', '.join(served) or 'none'}"
+        )

@@ -1,0 +1,1 @@
+"""The runtimes that can stand behind the gateway."""

@@ -1,0 +1,209 @@
+"""The HTTP API."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Header, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from affect_contract.errors import FAULTS, AffectError, ErrorCode, InvalidRequest, MethodNotAllowed, NotFound
+from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
+from affect_serving.backend import Selector
+from affect_serving.intake import (
+    FORM_TYPE,
+    JSON_TYPE,
+    PICTURE_PART,
+    PICTURES_PART,
+    RAW_TYPES,
+    one_picture,
+    several_pictures,
+)
+from affect_serving.metrics import Metrics
+from affect_serving.predictor import Asked, Predictor
+from affect_serving.problems import CODE_KEY, PROBLEM_TYPE, problem_response
+from affect_serving.requests import REQUEST_ID_KEY, RequestMiddleware
+from affect_serving.settings import Settings
+
+_DESCRIPTION: Final = """
+Send a picture of a face, get its expression (eight classes of AffectNet), valence and arousal.
+
+The whole picture is read: crop it to the face first. Errors are problem documents (RFC 9457) with a `code`.
+"""
+
+_PREDICTION_ERRORS: Final = (
+    ErrorCode.INVALID_IMAGE,
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.UNKNOWN_MODEL,
+    ErrorCode.OVERLOADED,
+    ErrorCode.MODEL_NOT_READY,
+    ErrorCode.BACKEND_ERROR,
+    ErrorCode.INTERNAL,
+    ErrorCode.DEADLINE_EXCEEDED,
+)
+
+_BYTES: Final = {"type": "string", "format": "binary"}
+
+
+class Choice(BaseModel):
+    """The query of a prediction."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    backbone: str | None = None
+    """The network that answers; the default is a setting of the gateway."""
+    version: Annotated[int, Field(ge=1)] | None = None
+    """The version that answers; not together with a label."""
+    label: str | None = None
+    """The label of the version that answers; `stable` unless said."""
+
+    def selector(self) -> Selector:
+        """The version asked for.
+
+        Raises:
+            InvalidRequest: both a version and a label.
+        """
+        if self.version is not None and self.label is not None:
+            raise InvalidRequest("give a version or a label, not both")
+        return Selector(self.version, self.label)
+
+
+Timeout = Annotated[
+    int | None,
+    Header(alias="Affect-Timeout-Ms", ge=1, description="Milliseconds the caller waits; a setting, if not given."),
+]
+
+
+def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, *, version: str) -> FastAPI:
+    """The ASGI application over a predictor."""
+    app = FastAPI(title="Affect", version=version, description=_DESCRIPTION)
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    _add_error_handlers(app)
+    _add_prediction_routes(app, settings, predictor)
+    _add_status_routes(app, predictor, metrics)
+    return app
+
+
+def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predictor) -> None:
+    @app.post(
+        "/predict",
+        operation_id="predict",
+        summary="Read one picture",
+        response_model=Prediction,
+        responses=_problems(_PREDICTION_ERRORS),
+        openapi_extra=_one_picture_body(),
+    )
+    async def predict(request: Request, choice: Annotated[Choice, Query()], timeout_ms: Timeout = None) -> Response:
+        asked = _asked(request, choice, timeout_ms, settings)
+        picture = await one_picture(request, settings.max_image_bytes)
+        return _json(await predictor.predict(picture, asked))
+
+    @app.post(
+        "/predict/batch",
+        operation_id="predict_batch",
+        summary="Read several pictures",
+        response_model=BatchPrediction,
+        responses=_problems(_PREDICTION_ERRORS),
+        openapi_extra=_several_pictures_body(),
+    )
+    async def predict_batch(
+        request: Request, choice: Annotated[Choice, Query()], timeout_ms: Timeout = None
+    ) -> Response:
+        asked = _asked(request, choice, timeout_ms, settings)
+        pictures = await several_pictures(request, settings.max_image_bytes, settings.max_batch_images)
+        return _json(BatchPrediction(results=await predictor.predict_batch(pictures, asked)))
+
+
+def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics) -> None:
+    @app.get(
+        "/models", operation_id="models", summary="What is served", responses=_problems([ErrorCode.MODEL_NOT_READY])
+    )
+    async def models() -> ModelList:
+        return await predictor.models()
+
+    @app.get("/livez", operation_id="livez", summary="Whether the process answers")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/readyz",
+        operation_id="readyz",
+        summary="Whether every backbone can answer",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Some backbones cannot answer yet."}},
+    )
+    async def readyz() -> Response:
+        waiting = await predictor.waiting_for()
+        return _json(Readiness(waiting_for=waiting), 503 if waiting else 200)
+
+    @app.get("/metrics", operation_id="metrics", summary="Prometheus metrics", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    def respond(request: Request, error: AffectError) -> Response:
+        request.scope[CODE_KEY] = error.code
+        return problem_response(error, request.scope[REQUEST_ID_KEY])
+
+    @app.exception_handler(AffectError)
+    async def affect_error(request: Request, error: AffectError) -> Response:
+        return respond(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_parameter(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][1:])
+        return respond(request, InvalidRequest(f"{first['loc'][0]} parameter {name}: {first['msg']}"))
+
+    @app.exception_handler(HTTPException)
+    async def router_error(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        if error.status_code == FAULTS[ErrorCode.METHOD_NOT_ALLOWED].http:
+            response = respond(request, MethodNotAllowed(f"{path} does not take {request.method}: see /docs"))
+            response.headers.update(error.headers or {})
+            return response
+        return respond(request, NotFound(f"there is no {path}: see /docs for what there is"))
+
+
+def _asked(request: Request, choice: Choice, timeout_ms: int | None, settings: Settings) -> Asked:
+    timeout_s = (timeout_ms or settings.deadline_ms) / 1000
+    return Asked(request.scope[REQUEST_ID_KEY], timeout_s, choice.backbone, choice.selector())
+
+
+def _json(body: BaseModel, status: int = 200) -> Response:
+    return Response(body.model_dump_json(), status, media_type=JSON_TYPE)
+
+
+def _one_picture_body() -> dict[str, Any]:
+    form = {"type": "object", "required": [PICTURE_PART], "properties": {PICTURE_PART: _BYTES}}
+    raw = {media_type: {"schema": _BYTES} for media_type in RAW_TYPES}
+    return _body(
+        {**raw, FORM_TYPE: {"schema": form}, JSON_TYPE: {"schema": EncodedPicture.model_json_schema()}},
+    )
+
+
+def _several_pictures_body() -> dict[str, Any]:
+    pictures = {"type": "array", "items": _BYTES}
+    form = {"type": "object", "required": [PICTURES_PART], "properties": {PICTURES_PART: pictures}}
+    return _body({FORM_TYPE: {"schema": form}})
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _problems(codes: Sequence[ErrorCode]) -> dict[int | str, dict[str, Any]]:
+    """How a route's errors are documented, by status."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(FAULTS[code].http, []).append(code)
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": ", ".join(names), "model": Problem, "content": {PROBLEM_TYPE: {"schema": schema}}}
+        for status, names in by_status.items()
+    }

@@ -1,0 +1,207 @@
+"""The pictures out of an HTTP request: raw bodies, multipart forms, base64 in JSON; nothing touches a disk."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import pydantic
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from affect_contract.errors import InvalidImage, InvalidRequest, TooLarge, UnsupportedMediaType
+from affect_contract.preprocess import MEDIA_TYPES
+from affect_contract.schemas import EncodedPicture
+
+Result = TypeVar("Result")
+
+PICTURE_PART: Final = "image"
+PICTURES_PART: Final = "images"
+
+RAW_TYPES: Final = tuple(MEDIA_TYPES.values())
+FORM_TYPE: Final = "multipart/form-data"
+JSON_TYPE: Final = "application/json"
+_ANY_BYTES: Final = "application/octet-stream"
+"""What form libraries declare for a part whose type they do not know."""
+
+_PART_OVERHEAD: Final = 16 * 2**10
+"""Bytes that the headers and boundaries of one part may take."""
+_MAX_HEADER_BYTES: Final = 8 * 2**10
+_INLINE_BYTES: Final = 64 * 2**10
+"""Smaller bodies are parsed at once: handing them to a thread costs more."""
+
+
+@dataclass
+class Part:
+    """One part of a form."""
+
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def name(self) -> str:
+        """The name of its field."""
+        _, options = parse_options_header(self.headers.get(b"content-disposition", b""))
+        return options.get(b"name", b"").decode("utf-8", "replace")
+
+    @property
+    def media_type(self) -> str:
+        """What it says it is, in lower case, without parameters; empty where it says nothing."""
+        return _bare_type(self.headers.get(b"content-type", b"").decode("latin-1"))
+
+
+async def one_picture(request: Request, max_bytes: int) -> bytes:
+    """The encoded picture of ``POST /predict``.
+
+    Raises:
+        AffectError: too large, of a type that is not taken, or not there.
+    """
+    media_type = _bare_type(request.headers.get("content-type", ""))
+    if media_type == FORM_TYPE:
+        parts = await _form(request, max_bytes, PICTURE_PART, most=1)
+        return bytes(parts[0].data)
+    if media_type == JSON_TYPE:
+        body = await _body(request, max_bytes * 4 // 3 + _PART_OVERHEAD, max_bytes)
+        return await _maybe_in_thread(len(body), lambda: _from_json(body))
+    if media_type and media_type not in RAW_TYPES:
+        raise _unsupported(media_type)
+    body = await _body(request, max_bytes, max_bytes)
+    if not body:
+        raise InvalidImage("the body is empty: send the bytes of a JPEG, PNG or WebP file")
+    return body
+
+
+async def several_pictures(request: Request, max_bytes: int, most: int) -> list[bytes]:
+    """The encoded pictures of ``POST /predict/batch``, in order.
+
+    Raises:
+        AffectError: too large, of a type that is not taken, or none there.
+    """
+    media_type = _bare_type(request.headers.get("content-type", ""))
+    if media_type != FORM_TYPE:
+        raise UnsupportedMediaType(
+            f"a batch is sent as {FORM_TYPE} with parts named {PICTURES_PART!r}, not as {media_type or 'a raw body'}"
+        )
+    return [bytes(part.data) for part in await _form(request, max_bytes, PICTURES_PART, most=most)]
+
+
+def _bare_type(value: str) -> str:
+    return value.partition(";")[0].strip().lower()
+
+
+def _unsupported(media_type: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType(
+        f"{media_type} is not taken: send {', '.join(RAW_TYPES)}, {FORM_TYPE} or {JSON_TYPE} as Content-Type"
+    )
+
+
+async def _body(request: Request, limit: int, max_bytes: int) -> bytes:
+    """The whole body, given up as soon as it is known to be larger than ``limit``."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(int(declared), max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(size, max_bytes)
+            chunks.append(chunk)
+    except ClientDisconnect as exc:
+        raise InvalidRequest("the connection ended before the whole body came: send it again") from exc
+    return b"".join(chunks)
+
+
+def _too_large(size: int, max_bytes: int) -> TooLarge:
+    return TooLarge(f"the body of {size:,} bytes or more is too large: a picture may have {max_bytes:,} bytes")
+
+
+async def _maybe_in_thread(size: int, work: Callable[[], Result]) -> Result:
+    return work() if size <= _INLINE_BYTES else await asyncio.to_thread(work)
+
+
+def _from_json(body: bytes) -> bytes:
+    try:
+        document = EncodedPicture.model_validate_json(body)
+    except pydantic.ValidationError as exc:
+        problem = exc.errors(include_url=False, include_input=False)[0]["msg"]
+        raise InvalidRequest(f'the JSON must be {{"image": "<base64>"}}: {problem}') from exc
+    try:
+        return base64.b64decode(document.image, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidRequest(f'the value of "image" is not base64: {exc}') from exc
+
+
+async def _form(request: Request, max_bytes: int, wanted: str, *, most: int) -> list[Part]:
+    body = await _body(request, most * (max_bytes + _PART_OVERHEAD), max_bytes)
+    _, options = parse_options_header(request.headers["content-type"])
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise InvalidRequest(f"the Content-Type {FORM_TYPE} names no boundary: let your HTTP library set it")
+    parts = await _maybe_in_thread(len(body), lambda: _parse(body, boundary, 2 * most))
+    pictures = [part for part in parts if part.name == wanted]
+    if not pictures:
+        names = ", ".join(sorted({repr(part.name) for part in parts})) or "none"
+        raise InvalidRequest(f"the form has no part named {wanted!r} (it has {names}): name the picture so")
+    if len(pictures) > most:
+        raise _too_many(len(pictures), most)
+    for part in pictures:
+        if part.media_type and part.media_type not in (*RAW_TYPES, _ANY_BYTES):
+            raise _unsupported(part.media_type)
+    return pictures
+
+
+def _too_many(count: int, most: int) -> InvalidRequest | TooLarge:
+    if most == 1:
+        return InvalidRequest(f"the form has {count} parts named {PICTURE_PART!r}: send one, or use /predict/batch")
+    return TooLarge(f"{count} pictures are more than the {most} of one batch: send several batches")
+
+
+def _parse(body: bytes, boundary: bytes, most_parts: int) -> list[Part]:
+    """The parts of a form, in order."""
+    collector = _Collector(most_parts)
+    try:
+        parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as exc:
+        raise InvalidRequest(f"the form cannot be read: {exc}") from exc
+    return collector.parts
+
+
+class _Collector:
+    """Gathers the parts as the parser meets them."""
+
+    def __init__(self, most_parts: int) -> None:
+        self.parts: list[Part] = []
+        self._most = most_parts
+        self._name = bytearray()
+        self._value = bytearray()
+
+    def callbacks(self) -> dict[str, Callable[..., None]]:
+        return {
+            "on_part_begin": self._begin,
+            "on_part_data": lambda data, start, end: self.parts[-1].data.extend(data[start:end]),
+            "on_header_field": lambda data, start, end: self._extend(self._name, data[start:end]),
+            "on_header_value": lambda data, start, end: self._extend(self._value, data[start:end]),
+            "on_header_end": self._end_header,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) == self._most:
+            raise InvalidRequest(f"the form has more than {self._most} parts: send pictures alone")
+        self.parts.append(Part())
+
+    def _extend(self, text: bytearray, more: bytes) -> None:
+        text.extend(more)
+        if len(text) > _MAX_HEADER_BYTES:
+            raise InvalidRequest("a header of the form is too long: send pictures alone")
+
+    def _end_header(self) -> None:
+        self.parts[-1].headers[bytes(self._name).lower()] = bytes(self._value)
+        self._name.clear()
+        self._value.clear()

@@ -1,0 +1,186 @@
+"""From encoded pictures to answers: decode in threads, route, run, put together."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affect_contract.errors import AffectError, BackendError, DeadlineExceeded, ModelNotReady, UnknownModel
+from affect_contract.labels import LABELS
+from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel
+from affect_contract.preprocess import preprocess
+from affect_contract.schemas import (
+    AnsweringModel,
+    FailedPicture,
+    Failure,
+    ModelList,
+    ModelStatus,
+    Prediction,
+    VersionStatus,
+)
+from affect_serving.backend import Backend, ModelAnswer, Selector
+from affect_serving.metrics import Metrics
+from affect_serving.routing import route, served_backbones
+from affect_serving.settings import Settings
+
+_STABLE: Final = Selector()
+
+Outputs = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a caller wants of a picture."""
+
+    request_id: str
+    timeout_s: float
+    backbone: str | None = None
+    selector: Selector = _STABLE
+
+
+class Predictor:
+    """Answers for pictures; every surface of the gateway stands on it."""
+
+    def __init__(self, settings: Settings, backend: Backend, metrics: Metrics, *, decoders: int) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._pool.shutdown()
+
+    async def predict(self, picture: bytes, asked: Asked) -> Prediction:
+        """The answer for one encoded picture.
+
+        Raises:
+            AffectError: why there is none.
+        """
+        async with _deadline(asked.timeout_s):
+            image = await self._decode(picture)
+            (answer,) = await self._run(image[np.newaxis], asked)
+            return answer
+
+    async def predict_batch(self, pictures: Sequence[bytes], asked: Asked) -> list[Prediction | FailedPicture]:
+        """One result a picture, in order; a picture that cannot be decoded fails alone.
+
+        Raises:
+            AffectError: why there is no result at all.
+        """
+        async with _deadline(asked.timeout_s):
+            decoded = await asyncio.gather(*(self._decode_or_fail(picture) for picture in pictures))
+            images = [image for image in decoded if not isinstance(image, FailedPicture)]
+            answers = iter(await self._run(np.stack(images), asked) if images else [])
+            return [image if isinstance(image, FailedPicture) else next(answers) for image in decoded]
+
+    async def models(self) -> ModelList:
+        """Everything that is served, and the state it is in."""
+        catalog = await self._backend.catalog()
+        return ModelList(
+            default_backbone=self._default_backbone(served_backbones(catalog)),
+            models=[
+                ModelStatus(
+                    name=model.name,
+                    backbone=model.backbone,
+                    tasks=list(model.tasks),
+                    versions=[
+                        VersionStatus(version=one.number, state=one.state, labels=list(one.labels)) for one in versions
+                    ],
+                )
+                for model, versions in catalog.items()
+            ],
+        )
+
+    async def waiting_for(self) -> list[str]:
+        """The backbones that cannot answer with their stable version."""
+        catalog = await self._backend.catalog()
+        backbones = self._settings.backbones or served_backbones(catalog)
+        waiting = []
+        for backbone in backbones:
+            try:
+                route(catalog, backbone, _STABLE)
+            except (UnknownModel, ModelNotReady):
+                waiting.append(str(backbone))
+        return waiting
+
+    def _default_backbone(self, served: Sequence[Backbone]) -> Backbone:
+        if self._settings.default_backbone:
+            return self._settings.default_backbone
+        if not served:
+            raise ModelNotReady("no model can answer yet: try again in a moment", retry_after_s=1.0)
+        return served[0]
+
+    async def _decode(self, picture: bytes) -> NDArray[np.uint8]:
+        loop = asyncio.get_running_loop()
+        with self._metrics.decode_seconds.time():
+            return await loop.run_in_executor(self._pool, self._preprocess, picture)
+
+    def _preprocess(self, picture: bytes) -> NDArray[np.uint8]:
+        limits = self._settings
+        return preprocess(picture, max_bytes=limits.max_image_bytes, max_pixels=limits.max_pixels)
+
+    async def _decode_or_fail(self, picture: bytes) -> NDArray[np.uint8] | FailedPicture:
+        try:
+            return await self._decode(picture)
+        except AffectError as exc:
+            return FailedPicture(error=Failure(code=exc.code, detail=exc.detail))
+
+    async def _run(self, images: NDArray[np.uint8], asked: Asked) -> list[Prediction]:
+        catalog = await self._backend.catalog()
+        backbone = asked.backbone or self._default_backbone(served_backbones(catalog))
+        models = route(catalog, backbone, asked.selector)
+        with self._metrics.backend_seconds.labels(backbone).time():
+            answers = await self._ask(models, images, asked)
+        outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
+        _check_finite(outputs, backbone)
+        versions = {model.name: answer.version for model, answer in zip(models, answers, strict=True)}
+        model = AnsweringModel(backbone=Backbone(backbone), versions=versions)
+        return [_prediction(outputs, row, model, asked.request_id) for row in range(len(images))]
+
+    async def _ask(self, models: Sequence[ServedModel], images: NDArray[np.uint8], asked: Asked) -> list[ModelAnswer]:
+        """The answers of all models, asked at once; when one fails, the others are stopped."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._backend.run(model, asked.selector, images, timeout_s=asked.timeout_s))
+                    for model in models
+                ]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+
+@asynccontextmanager
+async def _deadline(timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as exc:
+        raise DeadlineExceeded(f"no answer within the {timeout_s:g} s that the request had: give it more") from exc
+
+
+def _check_finite(outputs: Outputs, backbone: str) -> None:
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise BackendError(f"the model of {backbone} answered {name} that are no numbers: publish another version")
+
+
+def _prediction(outputs: Outputs, row: int, model: AnsweringModel, request_id: str) -> Prediction:
+    fields: dict[str, Any] = dict.fromkeys(Prediction.model_fields)
+    if PROBABILITIES in outputs:
+        probabilities = outputs[PROBABILITIES][row].tolist()
+        winner = int(np.argmax(probabilities))
+        fields["expression"] = LABELS[winner]
+        fields["expression_id"] = winner
+        fields["confidence"] = probabilities[winner]
+        fields["probabilities"] = dict(zip(LABELS, probabilities, strict=True))
+    if VALENCE in outputs:
+        fields["valence"] = float(outputs[VALENCE][row])
+        fields["arousal"] = float(outputs[AROUSAL][row])
+    return Prediction(**fields | {"model": model, "request_id": request_id})

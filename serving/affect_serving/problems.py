@@ -1,0 +1,33 @@
+"""Errors as RFC 9457 problem documents; the one place where HTTP learns of a fault."""
+
+import http
+import math
+
+from starlette.responses import Response
+
+from affect_contract.errors import FAULTS, AffectError, ErrorCode
+from affect_contract.schemas import Problem
+
+PROBLEM_TYPE = "application/problem+json"
+CODE_KEY = "affect.code"
+"""Where a request's scope keeps the code of its error, for the metrics."""
+
+INTERNAL_DETAIL = "the gateway failed in a way that it did not foresee; the log has more under this request id"
+
+
+def problem_response(error: AffectError, request_id: str) -> Response:
+    """The answer that states an error."""
+    fault = FAULTS[error.code]
+    problem = Problem(
+        title=http.HTTPStatus(fault.http).phrase,
+        status=fault.http,
+        code=error.code,
+        detail=error.detail,
+        request_id=request_id,
+    )
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if error.code is ErrorCode.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(problem.model_dump_json(), fault.http, headers, media_type=PROBLEM_TYPE)

@@ -1,0 +1,15 @@
+"""The study's regression table, the first to reproduce and then to beat."""
+
+from typing import Final
+
+STUDY: Final[dict[str, dict[str, dict[str, float]]]] = {
+    "mobilenet_v2": {
+        "valence": {"rmse": 0.4435, "corr": 0.3061, "sagr": 0.7183, "ccc": 0.1876},
+        "arousal": {"rmse": 0.3696, "corr": 0.2048, "sagr": 0.7650},
+    },
+    "densenet121": {
+        "valence": {"rmse": 0.4545, "corr": 0.2345, "sagr": 0.6817, "ccc": 0.1375},
+        "arousal": {"rmse": 0.3751, "corr": 0.1845, "sagr": 0.7667},
+    },
+}
+"""By backbone, dimension and metric: frozen ImageNet backbones on 600 AffectNet pictures; no CCC of arousal given."""

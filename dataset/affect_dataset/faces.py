@@ -1,0 +1,100 @@
+"""Synthetic faces: drawn pictures whose expression, valence and arousal move brows, eyes and mouth.
+
+They make every part of the project work on a machine without a data set. No model trained on them knows
+anything of real faces.
+
+    python -m affect_dataset.faces --out DIR --count N [--seed S]
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, Expression
+from affect_dataset.drawing import draw
+from affect_dataset.expressions import CENTRES, features_of
+from affect_dataset.samples import DatasetError, Progress, silent
+
+_SPREAD = 0.15
+"""Standard deviation of valence and arousal around the centre of their expression."""
+_JPEG_QUALITY = 92
+
+
+def draw_face(
+    expression: Expression, valence: float, arousal: float, rng: np.random.Generator, *, side: int = 224
+) -> Image.Image:
+    """Draw one face; the same arguments and generator state give the same picture.
+
+    Args:
+        expression: moves brows, eyes and mouth most.
+        valence: in [-1, 1]; bends the mouth.
+        arousal: in [-1, 1]; opens eyes and mouth, lifts the brows.
+        rng: decides person, pose, light and noise.
+        side: width and height in pixels.
+    """
+    return draw(features_of(expression, valence, arousal), rng, side)
+
+
+def write_faces(out: Path, count: int, *, seed: int = 0, progress: Progress = silent) -> None:
+    """Write ``count`` faces in AffectNet's layout, expressions in equal numbers.
+
+    Args:
+        out: a folder that is empty, or not there; it appears whole or not at all.
+        count: how many faces.
+        seed: decides every one of them.
+        progress: shown the faces as they are drawn.
+
+    Raises:
+        DatasetError: the folder holds something already, or cannot be written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(f"{out} is not empty: name a new folder for the synthetic faces")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as exc:
+        raise DatasetError(f"{out} cannot be written: {exc.strerror}") from exc
+    try:
+        for folder in ("images", "annotations"):
+            (partial / folder).mkdir()
+        for number in progress(range(count), total=count, desc="faces", unit="picture"):
+            _write_face(partial, number, np.random.default_rng((seed, number)))
+        partial.chmod(0o755)
+        partial.replace(out)
+    except BaseException:
+        shutil.rmtree(partial)
+        raise
+
+
+def _write_face(folder: Path, number: int, rng: np.random.Generator) -> None:
+    expression = Expression(number % len(Expression))
+    valence, arousal = np.clip(rng.normal(CENTRES[expression], _SPREAD), AFFECT_MIN, AFFECT_MAX).round(4)
+    picture = draw_face(expression, float(valence), float(arousal), rng)
+    picture.save(folder / "images" / f"{number}.jpg", quality=_JPEG_QUALITY)
+    for part, value in (("exp", int(expression)), ("val", valence), ("aro", arousal)):
+        np.save(folder / "annotations" / f"{number}_{part}.npy", np.array(str(value)), allow_pickle=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m affect_dataset.faces", description="Draw synthetic faces.")
+    parser.add_argument("--out", type=Path, required=True, help="new folder, in AffectNet's layout")
+    parser.add_argument("--count", type=int, required=True, help="how many faces")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    options = parser.parse_args(arguments)
+    try:
+        write_faces(options.out, options.count, seed=options.seed)
+    except DatasetError as exc:
+        print(f"faces: {exc}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,10 +5,13 @@ features. One pass over the training pictures in training mode, every batch weig
 normalisation layer the mean and variance of what really reaches it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from affect_training.features import BATCH_SIZE
@@ -30,14 +33,45 @@ def calibrate(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
     layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     # A last, shorter batch would weigh as much as a full one; a set smaller than one batch has no other.
     order = [batch for batch in in_order(len(paths), BATCH_SIZE) if len(batch) == min(BATCH_SIZE, len(paths))]
-    batches = Pictures(paths).batches(order)
-    network.trainable = True  # a frozen normalisation layer ignores training mode
-    for number, batch in enumerate(tqdm(batches, total=len(order), desc=f"{base.name} calibration", unit="batch")):
-        for layer in layers:
-            layer.momentum = number / (number + 1)
-        network(scaling(batch), training=True)
-    network.trainable = False
+    variables = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+    sums = [np.zeros(variable.shape) for variable in variables]
+    with _recording(network, layers):
+        recorder = _TrainingMode(scaling, network)
+        for batch in tqdm(Pictures(paths).batches(order), total=len(order), desc=f"{base.name} calibration"):
+            recorder.predict_on_batch(batch)
+            for number, variable in enumerate(variables):
+                sums[number] += keras.ops.convert_to_numpy(variable)
+    for variable, total in zip(variables, sums, strict=True):
+        variable.assign(total / len(order))
     _save(base, saved)
+
+
+class _TrainingMode(keras.Model):  # type: ignore[misc]
+    """Runs a network in training mode even to predict, which a functional model would not."""
+
+    def __init__(self, scaling: keras.layers.Layer, network: keras.Model) -> None:
+        super().__init__(name="training_mode")
+        self._scaling = scaling
+        self._network = network
+
+    def call(self, images: Any) -> Any:
+        """The network's maps of uint8 [n, 224, 224, 3] pictures."""
+        return self._network(self._scaling(images), training=True)
+
+
+@contextmanager
+def _recording(network: keras.Model, layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+    """Have each normalisation layer's statistics be those of the last batch alone."""
+    momenta = [layer.momentum for layer in layers]
+    network.trainable = True  # a frozen normalisation layer ignores training mode
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        network.trainable = False
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def _save(base: keras.Model, saved: Path) -> None:

@@ -24,8 +24,8 @@ import tensorflow as tf
 from affect_contract.models import Backbone, Task
 from affect_dataset import layouts
 from affect_dataset.faces import write_faces
-from affect_dataset.samples import Sample
-from affect_dataset.split import Split, assign
+from affect_dataset.samples import Sample, Split
+from affect_dataset.split import assign
 from affect_training.backbones import build_base, build_head, chain
 from affect_training.examples import labels
 from affect_training.feature_cache import FeatureCache
@@ -139,7 +139,7 @@ def _row(name: str, study: float, ours: float) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description="Training against the study's loop.")
     parser.add_argument("--data", type=Path, help="data set (default: synthetic faces)")
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights (default: random ones)")
     parser.add_argument("--pictures", type=int, default=800, help="default: 800, test split included")

@@ -17,8 +17,6 @@ from affect_serving.app import create_backend, running_app
 from affect_serving.backend import ServingError
 from affect_serving.settings import Settings
 
-_BACKLOG = 2048
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
@@ -60,7 +58,7 @@ def _flag(name: str) -> str:
 
 
 async def _serve(settings: Settings) -> None:
-    with _listening(settings.host, settings.http_port) as listener:
+    with _bound(settings.host, settings.http_port) as listener:
         async with running_app(settings, create_backend(settings)) as app:
             config = uvicorn.Config(
                 app, http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False
@@ -90,19 +88,22 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket with its address taken, that listens only when the models are loaded.
 
     Raises:
         ServingError: it cannot.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
     except OSError as exc:
         raise ServingError(
             f"cannot listen on {host}, port {port}: {exc.strerror or exc}; choose another with --host and --http-port"
         ) from exc
+    return listener
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""A load generator light enough to share a small machine with what it measures: raw HTTP/1.1 on kept connections.
+
+    python bench/load.py URL --pictures DIR --in-flight 16 --seconds 6
+
+Prints one JSON document: pictures, seconds, p50_ms, p99_ms, failed.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvloop
+
+
+async def worker(host: str, port: int, requests: list[bytes], number: int, stop: float, seen: list[float]) -> int:
+    """Send requests one after the other until ``stop``; the number that were not answered with 200."""
+    reader, writer = await asyncio.open_connection(host, port)
+    failed = 0
+    turn = number
+    while time.perf_counter() < stop:
+        started = time.perf_counter()
+        writer.write(requests[turn % len(requests)])
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        seen.append(time.perf_counter() - started)
+        failed += b" 200 " not in head.split(b"\r\n", 1)[0]
+        turn += 1
+    writer.close()
+    return failed
+
+
+async def run(url: str, pictures: Path, in_flight: int, seconds: float) -> dict[str, float]:
+    """Load ``url`` and measure."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    requests = [_request(host, parts.path, file.read_bytes()) for file in sorted(pictures.glob("*.jpg"))]
+    seen: list[float] = []
+    started = time.perf_counter()
+    stop = started + seconds
+    workers = (worker(host, port, requests, number, stop, seen) for number in range(in_flight))
+    failed = sum(await asyncio.gather(*workers))
+    elapsed = time.perf_counter() - started
+    ordered = sorted(seen)
+    return {
+        "pictures": len(seen),
+        "seconds": elapsed,
+        "p50_ms": ordered[len(ordered) // 2] * 1000,
+        "p99_ms": ordered[len(ordered) * 99 // 100] * 1000,
+        "failed": failed,
+    }
+
+
+def _request(host: str, path: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Load an HTTP endpoint with pictures.")
+    parser.add_argument("url")
+    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(run(options.url, options.pictures, options.in_flight, options.seconds))))
+
+
+if __name__ == "__main__":
+    main()

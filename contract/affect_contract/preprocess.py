@@ -31,6 +31,7 @@ MAX_PIXELS: Final = 40_000_000
 HARD_MAX_PIXELS: Final = 178_956_970
 """Pillow itself refuses any larger picture."""
 
+_PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _WHITE: Final = (255, 255, 255, 255)
 _OPAQUE_MODES: Final = ("RGB", "L", "1", "CMYK", "YCbCr")
 
@@ -70,7 +71,7 @@ def preprocess(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int
     if len(data) > max_bytes:
         raise TooLarge(f"the picture has {len(data):,} bytes, more than the {max_bytes:,} taken: send a smaller one")
     with _translated_faults(max_pixels):
-        _check_webp_canvas(data, max_pixels)
+        _check_declared_size(data, max_pixels)
         image: Image.Image = Image.open(io.BytesIO(data), formats=tuple(MEDIA_TYPES))
         _check_pixels(image.width, image.height, max_pixels)
         _refuse_animation(image)
@@ -107,23 +108,32 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise _too_many_pixels(max_pixels)
 
 
-def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
-    """Check a WebP's size by its header: Pillow would set the whole canvas aside on opening it.
+def _check_declared_size(data: bytes, max_pixels: int) -> None:
+    """Check the size in a PNG's or WebP's first chunk, before Pillow reads on or sets a whole canvas aside.
 
-    Source: RFC 9649, sections 2.5 to 2.7 (simple lossy, lossless and extended layouts).
+    Source: PNG (third edition), section 11.2.1; RFC 9649, sections 2.5 to 2.7 (lossy, lossless, extended WebP).
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-        return
-    if data[12:16] == b"VP8 ":
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    elif data[12:16] == b"VP8L":
-        bits = struct.unpack_from("<I", data, 21)[0]
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    elif data[12:16] == b"VP8X":
-        width, height = (int.from_bytes(data[start : start + 3], "little") + 1 for start in (24, 27))
+    if data[:8] == _PNG_MAGIC and data[12:16] == b"IHDR":
+        width, height = struct.unpack_from(">II", data, 16)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        width, height = _webp_canvas(data)
     else:
         return
     _check_pixels(width, height, max_pixels)
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    match data[12:16]:
+        case b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+        case b"VP8L":
+            bits = struct.unpack_from("<I", data, 21)[0]
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8X":
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+        case _:
+            return 0, 0
 
 
 def _refuse_animation(image: Image.Image) -> None:

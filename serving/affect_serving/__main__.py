@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 
 import pydantic
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
     try:
         settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+        # Pillow remarks on broken EXIF data; a stranger's picture writes nothing into the log.
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         logging.basicConfig(
             level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
         )

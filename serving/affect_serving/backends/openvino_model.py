@@ -5,6 +5,7 @@ their intermediate results no longer fit the caches. Two requests a stream keep 
 """
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,8 @@ _MAX_WAITING: Final = 256
 
 _DEVICE: Final = "CPU"
 _PRECISIONS: Final = {Precision.F32: openvino.Type.f32, Precision.BF16: openvino.Type.bf16}
+
+_log = logging.getLogger(__name__)
 
 
 class LoadError(Exception):
@@ -119,6 +122,7 @@ class OpenVinoModel:
         try:
             request.infer({IMAGES_INPUT: image}, share_inputs=True)
         except RuntimeError as exc:
+            _log.exception("%s failed to run", self._name)
             raise BackendError(f"{self._name} failed to run: look at the gateway's log") from exc
         return {port.any_name: request.get_tensor(port).data.copy() for port in self._compiled.outputs}
 

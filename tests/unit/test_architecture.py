@@ -1,0 +1,97 @@
+"""Who imports whom: one direction, and heavy packages in their adapters alone."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = {
+    "affect_contract": ROOT / "contract",
+    "affect_dataset": ROOT / "dataset",
+    "affect_training": ROOT / "training",
+    "affect_serving": ROOT / "serving",
+    "affect_client": ROOT / "client",
+}
+MAY_IMPORT = {
+    "affect_contract": set(),
+    "affect_dataset": {"affect_contract"},
+    "affect_training": {"affect_contract", "affect_dataset"},
+    "affect_serving": {"affect_contract", "affect_dataset"},
+    "affect_client": {"affect_contract", "affect_dataset"},
+}
+ADAPTERS = {
+    "tensorflow": {"training"},
+    "tensorflow_serving": {"training"},
+    "keras": {"training"},
+    "openvino": {"serving/affect_serving/backends"},
+    "fastapi": {"serving"},
+    "uvicorn": {"serving"},
+    "httpx": {"client"},
+    "sklearn": {"client/affect_client/evaluation"},
+    "scipy": {"client/affect_client/evaluation"},
+    "krippendorff": {"client/affect_client/evaluation"},
+    "matplotlib": {"training", "client/affect_client/evaluation"},
+}
+TENSORFLOW_ONLY_FOR_EXPORT = {"export.py", "warmup.py"}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((PACKAGES[package] / package).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dependencies_run_in_one_direction(package):
+    allowed = MAY_IMPORT[package] | {package}
+    for file in sources(package):
+        ours = {name.split(".")[0] for name in imports(file)} & set(PACKAGES)
+        assert ours <= allowed, f"{file.relative_to(ROOT)} imports {ours - allowed}"
+
+
+@pytest.mark.parametrize("library", ADAPTERS)
+def test_a_heavy_library_is_imported_in_its_adapters_alone(library):
+    for package in PACKAGES:
+        for file in sources(package):
+            if library in {name.split(".")[0] for name in imports(file)}:
+                place = file.relative_to(ROOT).as_posix()
+                assert any(place.startswith(f"{adapter}/") for adapter in ADAPTERS[library]), place
+
+
+def test_training_needs_tensorflow_itself_only_to_export():
+    files = {
+        file.name for file in sources("affect_training") if "tensorflow" in {n.split(".")[0] for n in imports(file)}
+    }
+    assert files == TENSORFLOW_ONLY_FOR_EXPORT
+
+
+def test_inside_the_gateway_only_the_root_knows_the_backends():
+    for file in sources("affect_serving"):
+        inside = "backends" in file.parts or file.name == "app.py"
+        assert inside or not any(name.startswith("affect_serving.backends") for name in imports(file)), file.name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_ships_its_types(package):
+    assert (PACKAGES[package] / package / "py.typed").exists()
+
+
+@pytest.mark.parametrize(
+    "module", ["affect_serving.__main__", "affect_serving.backends.embedded", "affect_client.predict"]
+)
+def test_neither_gateway_nor_client_loads_tensorflow(module):
+    code = (
+        f"import sys, {module}; sys.exit(bool({{'tensorflow', 'keras', 'sklearn', 'matplotlib'}} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

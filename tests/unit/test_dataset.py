@@ -70,7 +70,7 @@ def test_a_row_that_cannot_be_used_is_counted_by_its_reason(tmp_path, annotation
     assert [sample.id for sample in dataset.samples] == ["good"]
     assert dataset.counts() == {reason: 1}
     dataset.write_exclusions(tmp_path / "exclusions.csv")
-    (row,) = csv.DictReader((tmp_path / "exclusions.csv").open())
+    (row,) = csv.DictReader((tmp_path / "exclusions.csv").read_text().splitlines())
     assert (row["id"], row["reason"], row["scope"]) == ("bad", reason, "row")
 
 

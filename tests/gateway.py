@@ -1,0 +1,69 @@
+"""The gateway in-process over a backend that does as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel, fused
+from affect_serving.app import running_app
+from affect_serving.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
+from affect_serving.routing import select
+from affect_serving.settings import Settings
+
+
+class FakeBackend:
+    """Answers by the mean colour of each picture; fails, or waits, when told to."""
+
+    def __init__(self, catalog: Catalog | None = None) -> None:
+        self.catalogue: Catalog = catalog or {fused(Backbone.MOBILENET_V2): (Version(1, AVAILABLE, ("stable",)),)}
+        self.failure: BaseException | None = None
+        self.delay_s = 0.0
+        self.asked: list[tuple[str, Selector]] = []
+        self.stopped = 0
+        self.spoil: Any = None
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def catalog(self) -> Catalog:
+        return self.catalogue
+
+    async def run(
+        self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float
+    ) -> ModelAnswer:
+        self.asked.append((model.name, selector))
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+        if self.failure:
+            raise self.failure
+        version = select(self.catalogue[model], selector)
+        assert version is not None
+        brightness = images.reshape(len(images), -1).mean(axis=1) / 255
+        outputs = {
+            PROBABILITIES: np.eye(8, dtype=np.float32)[(brightness * 7.99).astype(int)],
+            VALENCE: (2 * brightness - 1).astype(np.float32),
+            AROUSAL: (1 - 2 * brightness).astype(np.float32),
+        }
+        if self.spoil is not None:
+            outputs[VALENCE][:] = self.spoil
+        return ModelAnswer({name: outputs[name] for name in model.outputs}, version.number)
+
+
+@asynccontextmanager
+async def gateway(backend: FakeBackend | None = None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the real application over a fake backend."""
+    chosen = Settings(models="unused", **settings)
+    async with (
+        running_app(chosen, backend or FakeBackend()) as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
+    ):
+        yield client

@@ -104,7 +104,7 @@ BAD_REQUESTS = {
     "version and label": ({"content": JPEG, "params": {"version": 1, "label": "a"}}, "invalid_request", "not both"),
     "version nought": ({"content": JPEG, "params": {"version": 0}}, "invalid_request", "version"),
     "a misspelt parameter": ({"content": JPEG, "params": {"bakbone": "x"}}, "invalid_request", "bakbone"),
-    "a bad deadline": ({"content": JPEG, "headers": {"Affect-Timeout-Ms": "x"}}, "invalid_request", "Affect-Timeout-Ms"),
+    "a bad deadline": ({"content": JPEG, "headers": {"Affect-Timeout-Ms": "x"}}, "invalid_request", "Timeout-Ms"),
     "a type not taken": ({"content": JPEG, "headers": typed("text/plain")}, NOT_TAKEN, "image/jpeg"),
     "a GIF, declared": ({"content": b"GIF89a", "headers": typed("image/gif")}, NOT_TAKEN, "image/gif"),
     "a part of a type not taken": ({"files": {"image": ("a.txt", b"hi", "text/plain")}}, NOT_TAKEN, "text/plain"),

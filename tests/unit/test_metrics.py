@@ -15,7 +15,7 @@ EXACT = {"abs": 1e-9, "rel": 0}
 
 
 def certain(ids) -> np.ndarray:
-    return np.eye(8)[np.asarray(ids)]
+    return np.asarray(np.eye(8)[np.asarray(ids)])
 
 
 def spread_track(seed: int = 0, n: int = 50) -> np.ndarray:

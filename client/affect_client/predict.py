@@ -11,7 +11,7 @@ from typing import Any
 from affect_client.errors import ServiceUnreachable
 from affect_client.http import DEFAULT_URL, Client
 from affect_client.local_gateway import local_gateway
-from affect_contract.errors import AffectError
+from affect_contract.errors import AffectError, InvalidImage
 from affect_contract.schemas import Prediction
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -61,15 +61,21 @@ def _report(options: argparse.Namespace, client: Client, files: list[Path]) -> i
     write = _write_json if options.json else _TableWriter(files)
     failures = 0
     for file in files:
-        try:
-            answer: Prediction | AffectError = client.predict(
-                file.read_bytes(), backbone=options.backbone, version=options.version, label=options.label
-            )
-        except AffectError as exc:
-            answer = exc
-            failures += 1
+        answer = _ask(options, client, file)
+        failures += isinstance(answer, AffectError)
         write(file, answer)
     return _SOME_FAILED if failures else 0
+
+
+def _ask(options: argparse.Namespace, client: Client, file: Path) -> Prediction | AffectError:
+    try:
+        picture = file.read_bytes()
+    except OSError as exc:
+        return InvalidImage(f"the file cannot be read: {exc.strerror}")
+    try:
+        return client.predict(picture, backbone=options.backbone, version=options.version, label=options.label)
+    except AffectError as exc:
+        return exc
 
 
 def _write_json(file: Path, answer: Prediction | AffectError) -> None:

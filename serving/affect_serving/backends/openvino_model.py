@@ -75,6 +75,7 @@ class OpenVinoModel:
         try:
             network = core.read_model(directory)
             _check(network, model)
+            network.reshape([1, *SHAPE])
             compiled = core.compile_model(
                 network,
                 _DEVICE,

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from affect_client.local_gateway import local_gateway
+from affect_client.predict import find_pictures
 from affect_contract.models import Backbone
+from affect_dataset.layouts import folder_of
 from affect_training.weights import PRETRAINED, file_name
 
 FACES = 1600
@@ -102,7 +104,7 @@ def _train(data: Path, models: Path, weights: dict[str, str]) -> None:
 
 
 def _predict(url: str, data: Path) -> None:
-    pictures = sorted((data / "images").iterdir(), key=lambda path: (len(path.name), path.name))[:SHOWN]
+    pictures = find_pictures([folder_of(data)])[:SHOWN]
     for backbone in Backbone:
         print(f"\n{backbone}:")
         _command("affect-predict", "--url", url, "--backbone", backbone, *pictures)
@@ -157,7 +159,7 @@ def _loud(*lines: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="The main job end to end.")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything the demo makes")
-    parser.add_argument("--data", type=Path, help="data set in AffectNet's layout (default: synthetic faces)")
+    parser.add_argument("--data", type=Path, help="data set: AffectNet's layout, or a CSV (default: synthetic faces)")
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights (default: Keras's download)")
     return parser
 

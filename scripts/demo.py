@@ -36,7 +36,7 @@ def main() -> int:
     data = options.data or _draw_faces(out / "faces")
     models, scores = out / "models", out / "evaluation"
     weights = _weights(options.weights)
-    _train(data, models, weights)
+    _train(data, models, weights, out / "cache")
     _step("Serve the models and ask for a few pictures")
     with local_gateway(models) as url:
         print(f"the gateway answers on {url}")
@@ -97,9 +97,11 @@ def _can_download(backbone: Backbone) -> bool:
         return False
 
 
-def _train(data: Path, models: Path, weights: dict[str, str]) -> None:
+def _train(data: Path, models: Path, weights: dict[str, str], cache: Path) -> None:
     _step("Train MobileNetV2, DenseNet121 and the custom CNN for both tasks, and publish them")
     flags = [flag for backbone, source in weights.items() for flag in ("--weights", f"{backbone}={source}")]
+    # A cache of its own: the times that the plots show are those of this run.
+    flags += ["--cache", str(cache)]
     _command("affect-train", "--data", data, "--models", models, "--backbones", ",".join(Backbone), *flags)
 
 

@@ -1,109 +1,39 @@
 """Clients of the gateway's HTTP API, one that blocks and one for asyncio; they differ in nothing else."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import httpx
-import pydantic
 
-from affect_client.errors import ServiceUnreachable
-from affect_contract.errors import AffectError, BackendError, ErrorCode
-from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
+from affect_client import wire
+from affect_client.wire import Call, Outcome, Picture
+from affect_contract.schemas import ModelList, Prediction, Readiness
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 DEFAULT_TIMEOUT_S: Final = 10.0
 
-_TIMEOUT_HEADER: Final = "Affect-Timeout-Ms"
-_UNDECLARED: Final = "application/octet-stream"
-
-Body = TypeVar("Body", bound=pydantic.BaseModel)
-Result = Prediction | AffectError
-
-
-class _Wire:
-    """How calls are put on the wire and answers read off it."""
-
-    def __init__(self, base_url: str, timeout_s: float, api_key: str | None) -> None:
-        self.base_url = base_url.rstrip("/")
-        self.options: dict[str, Any] = {
-            "base_url": self.base_url,
-            "timeout": timeout_s,
-            "headers": {
-                _TIMEOUT_HEADER: str(max(1, round(timeout_s * 1000))),
-                **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
-            },
-        }
-
-    def predict(self, image: bytes, choice: Mapping[str, Any]) -> dict[str, Any]:
-        # The gateway finds the format by the bytes; a form part may leave it undeclared.
-        return _post("/predict", [("image", image)], choice)
-
-    def predict_batch(self, images: Iterable[bytes], choice: Mapping[str, Any]) -> dict[str, Any]:
-        return _post("/predict/batch", [("images", image) for image in images], choice)
-
-    def read(self, response: httpx.Response, shape: type[Body], *, also: int | None = None) -> Body:
-        """The body of an answer.
-
-        Raises:
-            AffectError: the gateway's own, or a `BackendError` for an answer that is none of its.
-        """
-        if response.status_code not in (httpx.codes.OK, also):
-            raise self._problem(response)
-        try:
-            return shape.model_validate_json(response.content)
-        except pydantic.ValidationError as exc:
-            raise self._foreign(response) from exc
-
-    def unreachable(self, exc: httpx.TransportError) -> ServiceUnreachable:
-        return ServiceUnreachable(
-            f"no gateway answers at {self.base_url} ({str(exc) or type(exc).__name__}): start one with affect-serve, "
-            "or check the URL"
-        )
-
-    def _problem(self, response: httpx.Response) -> AffectError:
-        try:
-            problem = Problem.model_validate_json(response.content)
-        except pydantic.ValidationError:
-            return self._foreign(response)
-        wait = response.headers.get("Retry-After", "")
-        return AffectError.by_code[problem.code](
-            problem.detail, request_id=problem.request_id, retry_after_s=float(wait) if wait.isdecimal() else None
-        )
-
-    def _foreign(self, response: httpx.Response) -> BackendError:
-        kind = response.headers.get("Content-Type", "no content type")
-        return BackendError(
-            f"{response.url} answered {response.status_code} with {kind}, which no Affect gateway does: check the URL"
-        )
-
-
-def _post(path: str, parts: list[tuple[str, bytes]], choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "method": "POST",
-        "url": path,
-        "params": {name: value for name, value in choice.items() if value is not None},
-        "files": [(name, (name, data, _UNDECLARED)) for name, data in parts],
-    }
-
-
-def _results(batch: BatchPrediction) -> list[Result]:
-    return [
-        AffectError.by_code[ErrorCode(result.error.code)](result.error.detail)
-        if isinstance(result, FailedPicture)
-        else result
-        for result in batch.results
-    ]
+Answer = TypeVar("Answer")
 
 
 class Client:
     """A blocking client; use it as a context manager.
 
+    Every method raises `ServiceUnreachable` where no gateway answers, and otherwise the gateway's own error, as the
+    `AffectError` class of its code.
+
     Args:
         base_url: where the gateway is.
-        timeout_s: seconds that one call may take; the gateway is told.
+        timeout_s: seconds that an answer may take; the gateway is told, and gives up then too.
         api_key: sent as a bearer token.
         transport: an httpx transport in place of the network.
+
+    Raises:
+        ServiceUnreachable: ``base_url`` is not the URL of a gateway.
+
+    Example:
+        with Client("http://127.0.0.1:8080") as client:
+            print(client.predict(Path("face.jpg")).expression)
     """
 
     def __init__(
@@ -114,8 +44,8 @@ class Client:
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._wire = _Wire(base_url, timeout_s, api_key)
-        self._http = httpx.Client(transport=transport, **self._wire.options)
+        self._timeout_s = timeout_s
+        self._http = httpx.Client(transport=transport, **wire.connection(base_url, timeout_s, api_key))
 
     def __enter__(self) -> Self:
         return self
@@ -130,48 +60,44 @@ class Client:
         self._http.close()
 
     def predict(
-        self, image: bytes, *, backbone: str | None = None, version: int | None = None, label: str | None = None
+        self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
         """Read one picture.
 
         Args:
-            image: the bytes of a JPEG, PNG or WebP file.
+            image: the bytes of a JPEG, PNG or WebP file, or its path.
             backbone: the network to ask; the gateway's default, if not given.
             version: the version to ask.
             label: the label of the version to ask; not together with ``version``.
 
         Raises:
-            AffectError: the gateway's error, as the class of its code.
-            ServiceUnreachable: there is no gateway.
+            OSError: the file cannot be read.
         """
-        choice = {"backbone": backbone, "version": version, "label": label}
-        return self._wire.read(self._send(self._wire.predict(image, choice)), Prediction)
+        return self._send(wire.predict(image, backbone, version, label))
 
     def predict_batch(
         self,
-        images: Iterable[bytes],
+        images: Iterable[Picture],
         *,
         backbone: str | None = None,
         version: int | None = None,
         label: str | None = None,
-    ) -> list[Result]:
+    ) -> list[Outcome]:
         """Read several pictures in one call: for each, in order, the answer or the error it met."""
-        choice = {"backbone": backbone, "version": version, "label": label}
-        return _results(self._wire.read(self._send(self._wire.predict_batch(images, choice)), BatchPrediction))
+        return self._send(wire.predict_batch(images, backbone, version, label))
 
     def models(self) -> ModelList:
         """What the gateway serves."""
-        return self._wire.read(self._send({"method": "GET", "url": "/models"}), ModelList)
+        return self._send(wire.models())
 
     def ready(self) -> Readiness:
         """Which backbones cannot answer yet."""
-        return self._wire.read(self._send({"method": "GET", "url": "/readyz"}), Readiness, also=503)
+        return self._send(wire.ready())
 
-    def _send(self, request: dict[str, Any]) -> httpx.Response:
-        try:
-            return self._http.request(**request)
-        except httpx.TransportError as exc:
-            raise self._wire.unreachable(exc) from exc
+    def _send(self, call: Call[Answer]) -> Answer:
+        with wire.translated(self._http.base_url, self._timeout_s):
+            response = self._http.request(**call.request)
+        return call.read(response)
 
 
 class AsyncClient:
@@ -185,8 +111,8 @@ class AsyncClient:
         api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._wire = _Wire(base_url, timeout_s, api_key)
-        self._http = httpx.AsyncClient(transport=transport, **self._wire.options)
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(transport=transport, **wire.connection(base_url, timeout_s, api_key))
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,34 +127,31 @@ class AsyncClient:
         await self._http.aclose()
 
     async def predict(
-        self, image: bytes, *, backbone: str | None = None, version: int | None = None, label: str | None = None
+        self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
         """See `Client.predict`."""
-        choice = {"backbone": backbone, "version": version, "label": label}
-        return self._wire.read(await self._send(self._wire.predict(image, choice)), Prediction)
+        return await self._send(wire.predict(image, backbone, version, label))
 
     async def predict_batch(
         self,
-        images: Iterable[bytes],
+        images: Iterable[Picture],
         *,
         backbone: str | None = None,
         version: int | None = None,
         label: str | None = None,
-    ) -> list[Result]:
+    ) -> list[Outcome]:
         """See `Client.predict_batch`."""
-        choice = {"backbone": backbone, "version": version, "label": label}
-        return _results(self._wire.read(await self._send(self._wire.predict_batch(images, choice)), BatchPrediction))
+        return await self._send(wire.predict_batch(images, backbone, version, label))
 
     async def models(self) -> ModelList:
         """See `Client.models`."""
-        return self._wire.read(await self._send({"method": "GET", "url": "/models"}), ModelList)
+        return await self._send(wire.models())
 
     async def ready(self) -> Readiness:
         """See `Client.ready`."""
-        return self._wire.read(await self._send({"method": "GET", "url": "/readyz"}), Readiness, also=503)
+        return await self._send(wire.ready())
 
-    async def _send(self, request: dict[str, Any]) -> httpx.Response:
-        try:
-            return await self._http.request(**request)
-        except httpx.TransportError as exc:
-            raise self._wire.unreachable(exc) from exc
+    async def _send(self, call: Call[Answer]) -> Answer:
+        with wire.translated(self._http.base_url, self._timeout_s):
+            response = await self._http.request(**call.request)
+        return call.read(response)

@@ -8,58 +8,68 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Final
 
 from affect_client.errors import ServiceUnreachable
 
-_READY = re.compile(r"affect-serve: ready on (http://\S+)")
-_START_S = 120.0
-_STOP_S = 30.0
+_READY: Final = re.compile(r"affect-serve: ready on (http://\S+)")
+_START_S: Final = 120.0
+_STOP_S: Final = 30.0
+# An address in the environment is meant for a gateway that others reach.
+_LOOPBACK: Final = ("--host", "127.0.0.1", "--http-port", "0")
 
 
 @contextmanager
-def local_gateway(models: Path) -> Iterator[str]:
+def local_gateway(models: Path, *, start_s: float = _START_S, stop_s: float = _STOP_S) -> Iterator[str]:
     """Serve a models directory on a free loopback port; gives the URL.
 
+    Args:
+        models: the models directory.
+        start_s: seconds it may take until it answers.
+        stop_s: seconds it may take to end once told; then it is killed.
+
     Raises:
-        ServiceUnreachable: the gateway did not start; the text is its own last word.
+        ServiceUnreachable: it does not start; the text is its own last word.
     """
-    command = [sys.executable, "-m", "affect_serving", "--models", str(models), "--http-port", "0"]
-    with tempfile.TemporaryFile("w+") as log:
+    command = [sys.executable, "-m", "affect_serving", "--models", str(models), *_LOOPBACK]
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
-        # A gateway that hangs while it starts is ended, and that ends the wait for its line.
-        watchdog = threading.Timer(_START_S, process.kill)
-        watchdog.start()
         try:
-            url = _url(process)
-            watchdog.cancel()
-            if url is None:
-                process.wait()
-                log.seek(0)
-                raise ServiceUnreachable(_last_word(log.read(), models))
-            yield url
+            yield _url(process, log, models, start_s)
         finally:
-            watchdog.cancel()
-            _stop(process)
+            _stop(process, stop_s)
 
 
-def _url(process: subprocess.Popen[str]) -> str | None:
-    for line in process.stdout or ():
-        ready = _READY.match(line)
-        if ready:
-            return ready[1]
-    return None
+def _url(process: subprocess.Popen[str], log: IO[str], models: Path, start_s: float) -> str:
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        process.kill()  # which ends the wait for its line
+
+    watchdog = threading.Timer(start_s, give_up)
+    watchdog.start()
+    try:
+        for line in process.stdout or ():
+            if ready := _READY.match(line):
+                return ready[1]
+        process.wait()
+    finally:
+        watchdog.cancel()
+    why = f"no answer within {start_s:g} s; {_last_word(log)}" if late.is_set() else _last_word(log)
+    raise ServiceUnreachable(f"the gateway for {models} did not start: {why}")
 
 
-def _last_word(log: str, models: Path) -> str:
-    lines = log.strip().splitlines()
-    last = lines[-1].removeprefix("affect-serve: ") if lines else "it said nothing"
-    return f"the gateway for {models} did not start: {last}"
+def _last_word(log: IO[str]) -> str:
+    log.seek(0)
+    lines = log.read().strip().splitlines()
+    return lines[-1].removeprefix("affect-serve: ") if lines else "it said nothing"
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop(process: subprocess.Popen[str], stop_s: float) -> None:
     process.terminate()
     try:
-        process.wait(_STOP_S)
+        process.wait(stop_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -2,33 +2,42 @@
 
 import argparse
 import json
+import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Final
 
 from affect_client.errors import ServiceUnreachable
 from affect_client.http import DEFAULT_URL, Client
 from affect_client.local_gateway import local_gateway
+from affect_client.wire import Outcome
 from affect_contract.errors import AffectError, InvalidImage
-from affect_contract.schemas import Prediction
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-_SOME_FAILED, _NOTHING_ASKED = 1, 2
-_NONE = "-"
+_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
+_ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
+_NONE: Final = "-"
+
+Writer = Callable[[Path, Outcome], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 1 when a picture failed, 2 when none could be asked."""
+    """Run the command; the result is its exit status: 1 when a picture failed, 2 when there was nothing to ask."""
     options = _parser().parse_args(arguments)
     try:
-        files = find_pictures(options.images)
-        with _gateway(options) as url, Client(url) as client:
-            return _report(options, client, files)
+        return _run(options)
     except (ServiceUnreachable, FileNotFoundError) as exc:
         print(f"affect-predict: {exc}", file=sys.stderr)  # noqa: T201
-        return _NOTHING_ASKED
+        return _NOT_ASKED
+    except BrokenPipeError:
+        # The reader, `head` for one, has seen enough; what Python flushes at exit must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SOME_FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
@@ -40,49 +49,61 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
             if not inside:
                 raise FileNotFoundError(f"there is no picture in {path}: looked for {', '.join(sorted(_SUFFIXES))}")
             found += inside
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
-            raise FileNotFoundError(f"there is no file {path}")
+            raise FileNotFoundError(f"there is no file {path}: name pictures, or folders of pictures")
     return found
+
+
+def _run(options: argparse.Namespace) -> int:
+    files = find_pictures(options.images)
+    with _gateway(options) as url, Client(url) as client:
+        write = _write_json if options.json else _TableWriter(files)
+        failures = 0
+        for file in files:
+            outcome = _ask(client, file, options)
+            failures += isinstance(outcome, AffectError)
+            write(file, outcome)
+    return _SOME_FAILED if failures else _ANSWERED
+
+
+def _ask(client: Client, file: Path, options: argparse.Namespace) -> Outcome:
+    try:
+        return client.predict(file, backbone=options.backbone, version=options.version, label=options.label)
+    except AffectError as exc:
+        return exc
+    except OSError as exc:
+        return InvalidImage(f"the file cannot be read: {exc.strerror or exc}")
 
 
 @contextmanager
 def _gateway(options: argparse.Namespace) -> Iterator[str]:
-    with local_gateway(options.models) if options.models else nullcontext(options.url) as url:
-        yield url
-
-
-def _report(options: argparse.Namespace, client: Client, files: list[Path]) -> int:
-    write = _write_json if options.json else _TableWriter(files)
-    failures = 0
-    for file in files:
-        answer = _ask(options, client, file)
-        failures += isinstance(answer, AffectError)
-        write(file, answer)
-    return _SOME_FAILED if failures else 0
-
-
-def _ask(options: argparse.Namespace, client: Client, file: Path) -> Prediction | AffectError:
+    if options.models is None:
+        yield options.url
+        return
+    # A command that is told to end takes its gateway with it.
+    before = signal.signal(signal.SIGTERM, _exit)
     try:
-        picture = file.read_bytes()
-    except OSError as exc:
-        return InvalidImage(f"the file cannot be read: {exc.strerror}")
-    try:
-        return client.predict(picture, backbone=options.backbone, version=options.version, label=options.label)
-    except AffectError as exc:
-        return exc
+        with local_gateway(options.models) as url:
+            yield url
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _write_json(file: Path, answer: Prediction | AffectError) -> None:
-    if isinstance(answer, AffectError):
-        document: dict[str, Any] = {"error": {"code": answer.code, "detail": answer.detail}}
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _write_json(file: Path, outcome: Outcome) -> None:
+    if isinstance(outcome, AffectError):
+        document: dict[str, Any] = {"error": {"code": outcome.code, "detail": outcome.detail}}
     else:
-        document = answer.model_dump(mode="json")
+        document = outcome.model_dump(mode="json")
     print(json.dumps({"file": str(file), **document}), flush=True)  # noqa: T201
 
 
@@ -90,23 +111,28 @@ class _TableWriter:
     """A table, a row as each answer comes."""
 
     def __init__(self, files: list[Path]) -> None:
-        self._width = max(len("picture"), *(len(str(file)) for file in files))
+        self._width = max(len("picture"), *(len(_shown(file)) for file in files))
         self._head = f"{'picture':{self._width}}  {'expression':10}  confidence  valence  arousal  model"
 
-    def __call__(self, file: Path, answer: Prediction | AffectError) -> None:
+    def __call__(self, file: Path, outcome: Outcome) -> None:
         if self._head:
             print(self._head)  # noqa: T201
             self._head = ""
-        print(f"{file!s:{self._width}}  {_cells(answer)}", flush=True)  # noqa: T201
+        print(f"{_shown(file):{self._width}}  {_cells(outcome)}", flush=True)  # noqa: T201
 
 
-def _cells(answer: Prediction | AffectError) -> str:
-    if isinstance(answer, AffectError):
-        return f"{answer.code}: {answer.detail}"
-    model = ", ".join(f"{name}@{version}" for name, version in answer.model.versions.items())
+def _shown(file: Path) -> str:
+    """A file's name as any terminal can print it, were it no UTF-8."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
+
+
+def _cells(outcome: Outcome) -> str:
+    if isinstance(outcome, AffectError):
+        return f"{outcome.code}: {outcome.detail}"
+    model = ", ".join(f"{name}@{version}" for name, version in outcome.model.versions.items())
     return (
-        f"{answer.expression or _NONE:10}  {_number(answer.confidence, '.3f'):>10}  "
-        f"{_number(answer.valence, '+.3f'):>7}  {_number(answer.arousal, '+.3f'):>7}  {model}"
+        f"{outcome.expression or _NONE:10}  {_number(outcome.confidence, '.3f'):>10}  "
+        f"{_number(outcome.valence, '+.3f'):>7}  {_number(outcome.arousal, '+.3f'):>7}  {model}"
     )
 
 
@@ -116,7 +142,9 @@ def _number(value: float | None, form: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="affect-predict", description="Read expression, valence and arousal off pictures of faces."
+        prog="affect-predict",
+        description="Read expression, valence and arousal off pictures of faces.",
+        epilog="Exit status: 0 all pictures answered, 1 some failed, 2 no pictures or no gateway.",
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture, or folder of pictures")
     where = parser.add_mutually_exclusive_group()

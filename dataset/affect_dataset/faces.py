@@ -10,7 +10,8 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -53,20 +54,30 @@ def write_faces(out: Path, count: int, *, seed: int = 0, progress: Progress = si
     Raises:
         DatasetError: the folder holds something already, or cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"{out} is not empty: name a new folder for the synthetic faces")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        # Renames need a name, which "." has not.
+        place = out.resolve()
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise DatasetError(f"{out} is not empty: name a new folder for the synthetic faces")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(place) as partial:
+            for number in progress(range(count), total=count, desc="faces", unit="picture"):
+                _write_face(partial, number, np.random.default_rng((seed, number)))
     except OSError as exc:
         raise DatasetError(f"{out} cannot be written: {exc.strerror}") from exc
+
+
+@contextmanager
+def _replacing(place: Path) -> Iterator[Path]:
+    """A folder in AffectNet's layout that takes its place when it is whole, and goes when it is not."""
+    partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
         for folder in ("images", "annotations"):
             (partial / folder).mkdir()
-        for number in progress(range(count), total=count, desc="faces", unit="picture"):
-            _write_face(partial, number, np.random.default_rng((seed, number)))
+        yield partial
+        # mkdtemp makes folders that only their owner reads.
         partial.chmod(0o755)
-        partial.replace(out)
+        partial.replace(place)
     except BaseException:
         shutil.rmtree(partial)
         raise
@@ -81,12 +92,21 @@ def _write_face(folder: Path, number: int, rng: np.random.Generator) -> None:
         np.save(folder / "annotations" / f"{number}_{part}.npy", np.array(str(value)), allow_pickle=False)
 
 
+def _from(lowest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from {lowest}")
+        return int(text)
+
+    return parse
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
     parser = argparse.ArgumentParser(prog="python -m affect_dataset.faces", description="Draw synthetic faces.")
     parser.add_argument("--out", type=Path, required=True, help="new folder, in AffectNet's layout")
-    parser.add_argument("--count", type=int, required=True, help="how many faces")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--count", type=_from(1), required=True, help="how many faces")
+    parser.add_argument("--seed", type=_from(0), default=0, help="default: 0")
     options = parser.parse_args(arguments)
     try:
         write_faces(options.out, options.count, seed=options.seed)

@@ -1,15 +1,17 @@
 """The layouts a data set can have, recognised by themselves.
 
-AffectNet's (`images/ID.jpg`, `annotations/ID_exp.npy`, `ID_val.npy`, `ID_aro.npy`), a parent with `train_set/` and
-`val_set/` of that kind, and a CSV with the columns path, expression, valence, arousal and, if there is one, split.
+AffectNet's own, a parent with `train_set/` and `val_set/` of that kind, and a CSV.
 """
 
-import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
-from affect_dataset.rows import Npy, Row, Text, read_rows
+from affect_dataset.affectnet import affectnet_rows, is_affectnet
+from affect_dataset.csv_table import COLUMNS, csv_rows, has_columns
+from affect_dataset.rows import Rows, read_rows
 from affect_dataset.samples import (
     Dataset,
     DatasetError,
@@ -22,13 +24,16 @@ from affect_dataset.samples import (
     silent,
 )
 
-SPLIT_FILE = "split.csv"
-EXCLUSIONS_FILE = "exclusions.csv"
+SPLIT_FILE: Final = "split.csv"
+EXCLUSIONS_FILE: Final = "exclusions.csv"
 
-_COLUMNS = ("path", "expression", "valence", "arousal")
-_OPTIONAL_COLUMN = "split"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_TRAINING = "train_set"
+_TEST = "val_set"
 _OURS = {SPLIT_FILE, EXCLUSIONS_FILE}
+_EXPECTED = (
+    f"expected images/ and annotations/, or {_TRAINING}/ and {_TEST}/ with those in each, or one CSV file with the "
+    f"columns {', '.join(COLUMNS)}"
+)
 
 
 def load(root: Path, *, progress: Progress = silent) -> Dataset:
@@ -41,10 +46,13 @@ def load(root: Path, *, progress: Progress = silent) -> Dataset:
     Raises:
         DatasetError: no layout is recognised, or not one row can be used.
     """
-    rows = _rows(root)
+    try:
+        total, rows = _rows(root)
+    except OSError as exc:
+        raise DatasetError(f"the data set {root} cannot be read: {exc.strerror}") from exc
     samples: list[Sample] = []
     exclusions: list[Exclusion] = []
-    for sample, excluded in progress(read_rows(rows), total=len(rows), desc="data set", unit="picture"):
+    for sample, excluded in progress(read_rows(rows), total=total, desc="data set", unit="picture"):
         exclusions += excluded
         if sample is not None:
             samples.append(sample)
@@ -61,90 +69,33 @@ def folder_of(root: Path) -> Path:
     return root.parent if root.is_file() else root
 
 
-def _rows(root: Path) -> Sequence[Row]:
+def _rows(root: Path) -> Rows:
     if not root.exists():
-        raise DatasetError(f"there is no data set {root}")
+        raise DatasetError(f"there is no data set {root}: {_EXPECTED}")
     if root.is_file():
-        return list(_csv_rows(root))
-    if _is_affectnet(root):
-        return list(_affectnet_rows(root))
-    if _is_affectnet(root / "train_set") and _is_affectnet(root / "val_set"):
-        training = _affectnet_rows(root / "train_set", prefix="train_set/", fixed_split=Split.TRAIN)
-        return [*training, *_affectnet_rows(root / "val_set", prefix="val_set/", fixed_split=Split.TEST)]
-    tables = sorted(path for path in root.glob("*.csv") if path.name not in _OURS)
-    if len(tables) == 1:
-        return list(_csv_rows(tables[0]))
-    raise DatasetError(
-        f"{root} has no layout known here: expected images/ and annotations/, or train_set/ and val_set/ with those "
-        f"in each, or one CSV file with the columns {', '.join(_COLUMNS)} (found {len(tables)} CSV files)"
-    )
+        return csv_rows(root)
+    if is_affectnet(root):
+        return affectnet_rows(root)
+    if is_affectnet(root / _TRAINING) and is_affectnet(root / _TEST):
+        training = affectnet_rows(root / _TRAINING, prefix=f"{_TRAINING}/", fixed_split=Split.TRAIN)
+        test = affectnet_rows(root / _TEST, prefix=f"{_TEST}/", fixed_split=Split.TEST)
+        return Rows(training.total + test.total, chain(training.rows, test.rows))
+    return csv_rows(_only_table(root))
 
 
-def _is_affectnet(folder: Path) -> bool:
-    return (folder / "images").is_dir() and (folder / "annotations").is_dir()
-
-
-def _affectnet_rows(folder: Path, *, prefix: str = "", fixed_split: Split | None = None) -> Iterator[Row]:
-    pictures = sorted(path for path in (folder / "images").iterdir() if path.suffix.lower() in _SUFFIXES)
-    if not pictures:
-        raise DatasetError(f"there are no pictures in {folder / 'images'}: expected files ID.jpg (or .png, .webp)")
-    stems = Counter(path.stem for path in pictures)
-    annotations = folder / "annotations"
-    for path in pictures:
-        # Two files of one id share annotations; the whole name then keeps their ids apart.
-        name = path.stem if stems[path.stem] == 1 else path.name
-        expression, valence, arousal = (Npy(annotations / f"{path.stem}_{part}.npy") for part in ("exp", "val", "aro"))
-        yield Row(f"{prefix}{name}", path, expression, valence, arousal, fixed_split)
-
-
-def _csv_rows(table: Path) -> Iterator[Row]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            _check_columns(table, reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise DatasetError(f"{table} cannot be read as CSV: {exc}") from exc
-    if not rows:
-        raise DatasetError(f"there are no pictures in {table}: it has a header and no rows")
-    _check_splits(table, rows)
-    seen: set[str] = set()
-    for line, row in enumerate(rows, start=2):
-        name = (row["path"] or "").strip()
-        if not name or name in seen:
-            raise DatasetError(f"{table}, row {line}: the path is {'given twice' if name else 'empty'} ({name!r})")
-        seen.add(name)
-        expression, valence, arousal = (Text((row[column] or "").strip()) for column in _COLUMNS[1:])
-        yield Row(name, table.parent / name, expression, valence, arousal, _fixed_split(table, line, row))
-
-
-def _check_columns(table: Path, found: Sequence[str]) -> None:
-    missing = [column for column in _COLUMNS if column not in found]
-    unknown = [column for column in found if column not in (*_COLUMNS, _OPTIONAL_COLUMN)]
-    if missing or unknown:
-        wrong = f"lacks {', '.join(missing)}" if missing else f"has the unknown column {', '.join(unknown)}"
+def _only_table(folder: Path) -> Path:
+    """The one CSV in a folder, or the only one of several that has a data set's columns."""
+    tables = sorted(path for path in folder.glob("*.csv") if path.name not in _OURS)
+    fitting = tables if len(tables) == 1 else [table for table in tables if has_columns(table)]
+    if len(fitting) != 1:
         raise DatasetError(
-            f"{table} {wrong}: its header must be {','.join(_COLUMNS)}, and {_OPTIONAL_COLUMN} if the split is fixed"
+            f"{folder} has no layout known here: {_EXPECTED} (found {len(tables)} CSV files, {len(fitting)} with "
+            "those columns)"
         )
+    return fitting[0]
 
 
-def _check_splits(table: Path, rows: Sequence[dict[str, str]]) -> None:
-    given = {(row.get(_OPTIONAL_COLUMN) or "").strip() for row in rows}
-    if given != {""} and ("" in given or not {Split.TRAIN, Split.TEST} <= given):
-        raise DatasetError(
-            f"{table} fixes the split of some rows only: give every row one of {', '.join(Split)}, with some for "
-            f"{Split.TRAIN} and some for {Split.TEST}, or leave the column out"
-        )
-
-
-def _fixed_split(table: Path, line: int, row: dict[str, str]) -> Split | None:
-    value = (row.get(_OPTIONAL_COLUMN) or "").strip()
-    if value and value not in set(Split):
-        raise DatasetError(f"{table}, row {line}: the split {value!r} is none of {', '.join(Split)}")
-    return Split(value) if value else None
-
-
-def _without_repeats(samples: list[Sample]) -> tuple[list[Sample], list[Exclusion]]:
+def _without_repeats(samples: Sequence[Sample]) -> tuple[list[Sample], list[Exclusion]]:
     """Leave out what the data set fixes for training though it fixes the same bytes for validation or test."""
     order = list(Split)
     last: dict[str, int] = {}
@@ -161,11 +112,12 @@ def _without_repeats(samples: list[Sample]) -> tuple[list[Sample], list[Exclusio
     return kept, repeated
 
 
-def _nothing_left(root: Path, exclusions: list[Exclusion]) -> str:
+def _nothing_left(root: Path, exclusions: Sequence[Exclusion]) -> str:
     reason, count = Counter(exclusion.reason for exclusion in exclusions).most_common(1)[0]
+    first = next(exclusion for exclusion in exclusions if exclusion.reason is reason)
     advice = (
         "; pickles can run code and are refused: save each annotation anew with numpy.save(path, numpy.array(value))"
         if reason is Reason.PICKLED
-        else f", first of all {exclusions[0].path}"
+        else f", first of all {first.path}{f' ({first.detail})' if first.detail else ''}"
     )
     return f"not one of the {len(exclusions):,} rows of {root} can be used: {reason} ({count:,}){advice}"

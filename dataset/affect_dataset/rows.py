@@ -2,78 +2,22 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from affect_contract.errors import AffectError
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS, Expression
-from affect_dataset.samples import Exclusion, Reason, Sample, Split, decode
+from affect_dataset.annotations import Annotation, Unusable
+from affect_dataset.samples import MAX_PICTURE_BYTES, Exclusion, Reason, Sample, Split, decode
 
-_READERS = 4
+# Each may hold a whole decoded picture of the largest size, so their number is bounded whatever the machine.
+_READERS = min(8, (os.cpu_count() or 1) + 2)
 _ROWS_AHEAD = 256
-
-
-class Unusable(Exception):
-    """A row, or part of one, that cannot be used."""
-
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.detail = reason, detail
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """An annotation that stands in a CSV."""
-
-    value: str | None
-
-    def read(self) -> str:
-        """The text.
-
-        Raises:
-            Unusable: the cell is empty.
-        """
-        if not self.value:
-            raise Unusable(Reason.UNANNOTATED)
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Npy:
-    """An annotation that stands in a file of its own: a scalar, often stored as a string."""
-
-    path: Path
-
-    def read(self) -> str:
-        """The scalar as text.
-
-        Raises:
-            Unusable: no such file, or no single value in it.
-        """
-        try:
-            value = np.load(self.path, allow_pickle=False)
-        except FileNotFoundError as exc:
-            raise Unusable(Reason.UNANNOTATED, self.path.name) from exc
-        except (ValueError, EOFError, OSError) as exc:
-            raise Unusable(_npy_reason(self.path), self.path.name) from exc
-        if not isinstance(value, np.ndarray) or value.size != 1:
-            raise Unusable(Reason.NOT_A_NUMBER, self.path.name)
-        item = value.item()
-        return item.decode("ascii", "replace") if isinstance(item, bytes) else str(item)
-
-
-Annotation = Text | Npy
-
-
-def _npy_reason(path: Path) -> Reason:
-    """Whether numpy refused a file because it would have to run a pickle in it."""
-    head = path.read_bytes()[:128]
-    return Reason.PICKLED if b"'|O'" in head or head[:1] == b"\x80" else Reason.NOT_A_NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +30,13 @@ class Row:
     valence: Annotation
     arousal: Annotation
     fixed_split: Split | None = None
+
+
+class Rows(NamedTuple):
+    """The rows of a data set and their number; made one by one, since there may be hundreds of thousands."""
+
+    total: int
+    rows: Iterable[Row]
 
 
 Outcome = tuple[Sample | None, list[Exclusion]]
@@ -104,56 +55,61 @@ def read_rows(rows: Iterable[Row]) -> Iterator[Outcome]:
 
 def read_row(row: Row) -> Outcome:
     """The sample of a row, if it is one, and what of the row cannot be used."""
-    exclusions: list[Exclusion] = []
     try:
         expression = _expression(row.expression.read())
+        valence, arousal = _number("valence", row.valence.read()), _number("arousal", row.arousal.read())
         digest = _verified_digest(row.path)
     except Unusable as exc:
         return None, [Exclusion(row.id, row.path, exc.reason, exc.detail)]
-    valence = arousal = None
-    try:
-        valence, arousal = _affect(row.valence.read()), _affect(row.arousal.read())
-    except Unusable as exc:
-        if exc.reason is not Reason.AFFECT:
-            return None, [Exclusion(row.id, row.path, exc.reason, exc.detail)]
-        valence = arousal = None
-        exclusions.append(Exclusion(row.id, row.path, exc.reason, exc.detail))
-    return Sample(row.id, row.path, expression, valence, arousal, digest, row.fixed_split), exclusions
+    outside = [
+        f"{name} {value:g}"
+        for name, value in (("valence", valence), ("arousal", arousal))
+        if not AFFECT_MIN <= value <= AFFECT_MAX
+    ]
+    if outside:
+        sample = Sample(row.id, row.path, expression, None, None, digest, row.fixed_split)
+        return sample, [Exclusion(row.id, row.path, Reason.AFFECT, ", ".join(outside))]
+    return Sample(row.id, row.path, expression, valence, arousal, digest, row.fixed_split), []
 
 
 def _expression(text: str) -> Expression:
-    if text in LABELS:
-        return Expression(LABELS.index(text))
-    number = _number(text)
+    label = text.strip().lower()
+    if label in LABELS:
+        return Expression(LABELS.index(label))
+    number = _number("expression", text)
     if not number.is_integer() or int(number) not in set(Expression):
         raise Unusable(Reason.EXPRESSION, text)
     return Expression(int(number))
 
 
-def _affect(text: str) -> float:
-    number = _number(text)
-    if not AFFECT_MIN <= number <= AFFECT_MAX:
-        raise Unusable(Reason.AFFECT, text)
-    return number
-
-
-def _number(text: str) -> float:
+def _number(name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError as exc:
-        raise Unusable(Reason.NOT_A_NUMBER, text) from exc
+        raise Unusable(Reason.NOT_A_NUMBER, f"{name} {text!r}") from exc
     if not math.isfinite(number):
-        raise Unusable(Reason.NOT_A_NUMBER, text)
+        raise Unusable(Reason.NOT_A_NUMBER, f"{name} {text!r}")
     return number
 
 
 def _verified_digest(path: Path) -> str:
     """The digest of a picture that has really been decoded once."""
+    data = _read(path)
     try:
-        data = path.read_bytes()
         decode(data)
+    except AffectError as exc:
+        raise Unusable(Reason.UNREADABLE, exc.detail) from exc
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            # One byte over the limit is enough to refuse a file, however large it is.
+            return file.read(MAX_PICTURE_BYTES + 1)
     except FileNotFoundError as exc:
         raise Unusable(Reason.MISSING) from exc
-    except (OSError, AffectError) as exc:
-        raise Unusable(Reason.UNREADABLE, str(exc)) from exc
-    return hashlib.sha256(data).hexdigest()
+    except OSError as exc:
+        raise Unusable(Reason.UNREADABLE, exc.strerror or str(exc)) from exc
+    except ValueError as exc:  # a path with a NUL in it
+        raise Unusable(Reason.MISSING, str(exc)) from exc

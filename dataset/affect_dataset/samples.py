@@ -87,7 +87,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     exclusions: tuple[Exclusion, ...]
     digest: str
-    """Hex SHA-256 over ids, picture bytes and labels: equal digests are equal data."""
+    """Hex SHA-256 over ids, picture bytes, labels and fixed split: equal digests are equal data."""
 
     def counts(self) -> dict[Reason, int]:
         """How many rows were left out, by reason."""
@@ -99,7 +99,7 @@ class Dataset:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("id", "path", "reason", "scope", "detail"))
         writer.writerows((one.id, one.path, one.reason, one.scope, one.detail) for one in self.exclusions)
-        write_atomically(path, text.getvalue())
+        write_atomically(path, encode_names(text.getvalue()))
 
 
 class Progress(Protocol):
@@ -127,5 +127,12 @@ def data_digest(samples: Sequence[Sample]) -> str:
     """The digest of a data set with these samples, in order."""
     total = hashlib.sha256()
     for one in samples:
-        total.update(f"{one.id}\0{one.digest}\0{one.expression}\0{one.valence}\0{one.arousal}\n".encode())
+        fixed = f"\0{one.fixed_split}" if one.fixed_split else ""
+        line = f"{one.id}\0{one.digest}\0{one.expression}\0{one.valence}\0{one.arousal}{fixed}\n"
+        total.update(encode_names(line))
     return total.hexdigest()
+
+
+def encode_names(text: str) -> bytes:
+    """UTF-8, file names that are none being kept byte by byte, as Python reads them from a folder."""
+    return text.encode("utf-8", "surrogateescape")

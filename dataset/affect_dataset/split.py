@@ -17,15 +17,20 @@ from typing import Final
 
 from affect_contract.files import write_atomically
 from affect_dataset.layouts import SPLIT_FILE, folder_of
-from affect_dataset.samples import Dataset, DatasetError, Sample, Split
+from affect_dataset.samples import Dataset, DatasetError, Sample, Split, encode_names
 
 STUDY_FRACTIONS: Final = (0.70, 0.15, 0.15)
 """Train, validation and test."""
 
 Fractions = tuple[float, float, float]
 
-_HEAD = re.compile(r"# affect split: data=(?P<data>[0-9a-f]{64}) seed=(?P<seed>\d+) fractions=(?P<fractions>[\d./e-]+)")
+_NUMBER = r"\d+(?:\.\d+)?(?:e-\d+)?"
+_HEAD = re.compile(
+    r"# affect split: data=(?P<data>[0-9a-f]{64}) seed=(?P<seed>-?\d+) "
+    rf"fractions=(?P<train>{_NUMBER})/(?P<validation>{_NUMBER})/(?P<test>{_NUMBER})"
+)
 _COLUMNS = ["id", "split"]
+_WAYS_OUT = "remove it to divide anew, or name another file with --split-file"
 
 
 @dataclass(frozen=True)
@@ -94,23 +99,14 @@ def read(path: Path, dataset: Dataset) -> Assignment:
     Raises:
         DatasetError: it is no split, or one of other data.
     """
-    try:
-        head, *lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError, ValueError) as exc:
-        raise DatasetError(f"{path} cannot be read as a split: {exc}") from exc
+    head, rows = _parts(path)
     facts = _HEAD.fullmatch(head)
-    rows = list(csv.reader(lines))
     if facts is None or not rows or rows[0] != _COLUMNS:
-        raise DatasetError(f"{path} is no split that affect has saved: remove it, or name another with --split-file")
+        raise DatasetError(f"{path} is no split that affect has saved: {_WAYS_OUT}")
     by_id = _parse_rows(path, rows[1:])
-    _check_ids(path, by_id, dataset)
-    if facts["data"] != dataset.digest:
-        raise DatasetError(
-            f"{path} divides other data than {dataset.root} now holds (pictures or labels have changed): remove it to "
-            "divide anew, or name another file with --split-file"
-        )
-    train, validation, test = (float(fraction) for fraction in facts["fractions"].split("/"))
-    return Assignment(by_id, facts["data"], int(facts["seed"]), (train, validation, test))
+    _check_belongs(path, by_id, facts["data"], dataset)
+    fractions = (float(facts["train"]), float(facts["validation"]), float(facts["test"]))
+    return Assignment(by_id, facts["data"], int(facts["seed"]), fractions)
 
 
 def write(assignment: Assignment, path: Path) -> None:
@@ -120,13 +116,15 @@ def write(assignment: Assignment, path: Path) -> None:
         DatasetError: the file cannot be written.
     """
     text = io.StringIO()
-    fractions = "/".join(f"{fraction:g}" for fraction in assignment.fractions)
+    fractions = "/".join(map(repr, assignment.fractions))
     text.write(f"# affect split: data={assignment.data_digest} seed={assignment.seed} fractions={fractions}\n")
-    writer = csv.writer(text, lineterminator="\n")
+    # Python's csv leaves a carriage return in a name unquoted, and then reads it as the end of a line.
+    odd = any("\r" in name for name in assignment.by_id)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
     writer.writerow(_COLUMNS)
     writer.writerows(sorted(assignment.by_id.items()))
     try:
-        write_atomically(path, text.getvalue())
+        write_atomically(path, encode_names(text.getvalue()))
     except OSError as exc:
         raise DatasetError(f"the split cannot be saved in {path}: {exc.strerror}") from exc
 
@@ -163,6 +161,17 @@ def _deal(groups: Sequence[list[Sample]], shares: Mapping[Split, float]) -> dict
     return dealt
 
 
+def _parts(path: Path) -> tuple[str, list[list[str]]]:
+    """The first line of a split file, and its other lines as CSV."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return file.readline().rstrip("\r\n"), list(csv.reader(file, strict=True))
+    except OSError as exc:
+        raise DatasetError(f"the split {path} cannot be read: {exc.strerror}") from exc
+    except csv.Error as exc:
+        raise DatasetError(f"the split {path} cannot be read as CSV: {exc}") from exc
+
+
 def _parse_rows(path: Path, rows: Sequence[list[str]]) -> dict[str, Split]:
     by_id: dict[str, Split] = {}
     for line, row in enumerate(rows, start=3):
@@ -175,14 +184,25 @@ def _parse_rows(path: Path, rows: Sequence[list[str]]) -> dict[str, Split]:
     return by_id
 
 
-def _check_ids(path: Path, by_id: Mapping[str, Split], dataset: Dataset) -> None:
+def _check_belongs(path: Path, by_id: Mapping[str, Split], data_digest: str, dataset: Dataset) -> None:
     there = {sample.id for sample in dataset.samples}
-    missing = sorted(set(by_id) - there)
-    if missing:
+    absent, unassigned = sorted(set(by_id) - there), sorted(there - set(by_id))
+    if absent:
         raise DatasetError(
-            f"{path} names {len(missing):,} pictures that are not in {dataset.root}, {missing[0]} for one: put them "
-            "back, remove the file to divide anew, or name another with --split-file"
+            f"{path} names {_pictures(absent)} not in {dataset.root}, {absent[0]!r} first: put them back, {_WAYS_OUT}"
         )
+    if data_digest != dataset.digest:
+        raise DatasetError(
+            f"{path} divides other data than {dataset.root} now holds (pictures or labels have changed): {_WAYS_OUT}"
+        )
+    if unassigned:
+        raise DatasetError(
+            f"{path} leaves out {_pictures(unassigned)} in {dataset.root}, {unassigned[0]!r} first: {_WAYS_OUT}"
+        )
+
+
+def _pictures(ids: Sequence[str]) -> str:
+    return f"{len(ids):,} picture{'s that are' if len(ids) > 1 else ' that is'}"
 
 
 def _is_writable(folder: Path) -> bool:

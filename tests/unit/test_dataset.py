@@ -136,7 +136,7 @@ def test_a_csv_names_expressions_by_id_or_label_and_may_fix_the_split(tmp_path):
         ("path,emotion,valence,arousal", ["1.png,1,0,0"], "lacks expression: its header must be path,expression"),
         ("path,expression,valence,arousal,age", ["1.png,1,0,0,30"], "unknown column age"),
         ("path,expression,valence,arousal", [], "a header and no rows"),
-        ("path,expression,valence,arousal", ["1.png,1,0,0", "1.png,2,0,0"], r"row 3: the path is given twice"),
+        ("path,expression,valence,arousal", ["1.png,1,0,0", "1.png,2,0,0"], r"line 3: the path is given twice"),
         ("path,expression,valence,arousal,split", ["1.png,1,0,0,train", "2.png,1,0,0,dev"], "some rows only|'dev'"),
         ("path,expression,valence,arousal,split", ["1.png,1,0,0,train", "2.png,1,0,0,"], "the split of some rows only"),
     ],

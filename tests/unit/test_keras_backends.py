@@ -40,7 +40,8 @@ def trained_on(backend: str) -> dict:
     environment = os.environ | {"KERAS_BACKEND": backend}
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
+    answers: dict = json.loads(done.stdout)
+    return answers
 
 
 def test_the_same_training_on_another_backend_gives_the_same_answers():

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from affect_client.evaluation import metrics
-from affect_client.evaluation.metrics import classification, concordance, correlation, krippendorff_alpha, regression
+from affect_client.evaluation.metrics import (
+    classification,
+    cohen_kappa,
+    concordance,
+    correlation,
+    krippendorff_alpha,
+    regression,
+)
 
 EXACT = {"abs": 1e-9, "rel": 0}
 
@@ -60,7 +67,7 @@ def test_a_constant_prediction_has_no_concordance_and_no_correlation():
 def test_two_equal_constants_have_no_concordance_either():
     scores = regression(np.zeros(3), np.zeros(3))
     assert scores["ccc"] is None
-    assert set(scores["undefined"]) == {"corr", "ccc"}
+    assert set(scores["undefined"]) == {"corr", "ccc", "sagr_without_zeros"}
     assert scores["sagr"] == 1
     assert scores["sagr_without_zeros"] is None
 
@@ -73,7 +80,9 @@ def test_sign_agreement_counts_zero_as_a_sign_of_its_own():
 
 def test_predictions_are_clipped_before_they_are_scored():
     truth = np.array([1.0, -1.0, 0.5])
-    assert regression(truth, np.array([3.0, -7.0, 0.5])) == regression(truth, truth)
+    scores = regression(truth, np.array([3.0, -7.0, 0.5]))
+    assert scores["n_clipped"] == 2
+    assert scores == {**regression(truth, truth), "n_clipped": 2}
 
 
 def test_concordance_uses_population_moments_throughout():
@@ -118,7 +127,80 @@ def test_a_class_without_pictures_is_left_out_of_the_means_and_named():
     assert scores["per_class"]["fear"]["auc_roc"] is None
     present = [scores["per_class"][name]["auc_pr"] for name in ("neutral", "happy", "sad")]
     assert scores["auc_pr_macro"] == pytest.approx(np.mean(present), **EXACT)
-    assert "surprise, fear, disgust, anger, contempt" in scores["undefined"]["auc"]
+    assert scores["absent_classes"] == ["surprise", "fear", "disgust", "anger", "contempt"]
+    fear = scores["per_class"]["fear"]
+    assert (fear["recall"], fear["prevalence"]) == (None, 0)
+    assert fear["undefined"]["recall"] == fear["undefined"]["auc_roc"] == "not in the truth"
+
+
+def test_what_was_never_predicted_has_no_precision_and_counts_as_nothing_in_the_mean():
+    scores = classification(np.array([0, 0, 1, 1]), certain([0, 0, 0, 0]))
+    happy, sad = scores["per_class"]["happy"], scores["per_class"]["sad"]
+    assert (happy["precision"], happy["recall"], happy["f1"]) == (None, 0, 0)
+    assert happy["undefined"] == {"precision": "never predicted"}
+    assert (sad["f1"], sad["undefined"]["f1"]) == (None, "neither in the truth nor predicted")
+    assert scores["f1_macro"] == pytest.approx((2 / 3) / 8, **EXACT)
+
+
+@pytest.mark.parametrize("predicted", [[3, 3], [3, 4]], ids=["right", "half right"])
+def test_a_truth_of_one_class_has_no_curve(predicted):
+    scores = classification(np.array([3, 3]), certain(predicted))
+    assert scores["auc_roc_macro"] is None
+    assert scores["undefined"]["auc_pr_macro"] == "the truth has one class only"
+    assert scores["per_class"]["surprise"]["undefined"]["auc_roc"] == "the truth has no other class"
+    assert ("cohen_kappa" in scores["undefined"]) == (predicted == [3, 3])
+
+
+def test_every_score_that_is_none_has_its_reason_and_no_other_has():
+    for truth in ([0], [0, 0], [0, 1], list(range(8))):
+        scores = classification(np.array(truth), certain(np.zeros_like(truth)))
+        for group in (scores, *scores["per_class"].values(), regression(np.zeros(2), np.zeros(2))):
+            assert set(group["undefined"]) == {name for name, score in group.items() if score is None}
+
+
+def test_the_guess_of_everybody_has_the_prevalence_as_its_area_under_precision_and_recall():
+    truth = np.array([0] * 6 + [1] * 2)
+    scores = classification(truth, np.full((8, 8), 1 / 8))
+    assert scores["per_class"]["happy"]["auc_pr"] == pytest.approx(scores["per_class"]["happy"]["prevalence"], **EXACT)
+    assert scores["per_class"]["happy"]["auc_roc"] == pytest.approx(0.5, **EXACT)
+
+
+def test_average_precision_is_the_mean_precision_at_each_right_picture():
+    rng = np.random.default_rng(4)
+    truth, probabilities = rng.permutation(np.repeat(np.arange(8), 5)), rng.dirichlet(np.ones(8), 40)
+    expected = []
+    for number in range(8):
+        right = (truth == number)[np.argsort(-probabilities[:, number])]
+        expected.append(np.mean((np.cumsum(right) / np.arange(1, 41))[right]))
+    assert classification(truth, probabilities)["auc_pr_macro"] == pytest.approx(np.mean(expected), **EXACT)
+
+
+def test_kappa_f1_precision_and_recall_follow_from_the_confusion_matrix():
+    rng = np.random.default_rng(5)
+    truth, predicted = rng.integers(0, 8, (2, 400))
+    scores = classification(truth, certain(predicted))
+    table = np.zeros((8, 8))
+    np.add.at(table, (truth, predicted), 1)
+    assert np.array_equal(scores["confusion"], table)
+    chance = (table.sum(0) * table.sum(1)).sum() / 400**2
+    assert scores["cohen_kappa"] == pytest.approx((np.trace(table) / 400 - chance) / (1 - chance), **EXACT)
+    precision, recall = np.diag(table) / table.sum(0), np.diag(table) / table.sum(1)
+    f1 = 2 * precision * recall / (precision + recall)
+    assert scores["f1_macro"] == pytest.approx(f1.mean(), **EXACT)
+    for number, group in enumerate(scores["per_class"].values()):
+        assert group["precision"] == pytest.approx(precision[number], **EXACT)
+        assert group["recall"] == pytest.approx(recall[number], **EXACT)
+        assert group["f1"] == pytest.approx(f1[number], **EXACT)
+
+
+def test_alpha_and_kappa_of_many_pictures_are_near_each_other_and_nominal():
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 8, 4000)
+    predicted = np.where(rng.random(4000) < 0.5, truth, rng.integers(0, 8, 4000))
+    assert krippendorff_alpha(truth, predicted) == pytest.approx(cohen_kappa(truth, predicted), abs=1e-3)
+    relabelled = rng.permutation(8)
+    again = krippendorff_alpha(relabelled[truth], relabelled[predicted])
+    assert again == pytest.approx(krippendorff_alpha(truth, predicted), **EXACT), "a nominal scale has no order"
 
 
 def test_the_area_under_the_roc_curve_is_the_share_of_pairs_in_order():
@@ -167,6 +249,23 @@ def test_tracks_that_do_not_fit_are_refused(truth, predicted):
         regression(truth, predicted)
 
 
+@pytest.mark.parametrize("score", [regression, concordance, correlation])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(score, value):
+    for tracks in (([0.1, value], [0.1, 0.2]), ([0.1, 0.2], [0.1, value])):
+        with pytest.raises(ValueError, match="must be finite"):
+            score(*map(np.array, tracks))
+
+
+def test_probabilities_that_are_no_numbers_and_ids_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="probabilities must"):
+        classification(np.array([0]), np.full((1, 8), np.nan))
+    with pytest.raises(ValueError, match=r"ids must lie in 0\.\.7"):
+        classification(np.array([8]), certain([0]))
+    with pytest.raises(ValueError, match=r"ids must lie in 0\.\.7"):
+        krippendorff_alpha(np.array([0]), np.array([-1]))
+
+
 TRACKS = arrays(np.float64, st.integers(2, 40).map(lambda n: (2, n)), elements=st.floats(-1, 1))
 
 
@@ -180,6 +279,33 @@ def test_concordance_is_symmetric_bounded_and_never_above_correlation(tracks):
     assert -1 - 1e-9 <= ccc <= 1 + 1e-9
     if corr is not None:
         assert abs(ccc) <= abs(corr) + 1e-6
+
+
+@given(TRACKS)
+def test_turning_the_signs_of_both_tracks_changes_nothing_and_of_one_turns_agreement(tracks):
+    both, one = regression(*-tracks), regression(tracks[0], -tracks[1])
+    scores = regression(*tracks)
+    for name in ("rmse", "mae", "corr", "sagr", "ccc"):
+        assert both[name] == pytest.approx(scores[name], abs=1e-9)
+    if scores["corr"] is not None:
+        assert one["corr"] == pytest.approx(-scores["corr"], abs=1e-9)
+
+
+@given(TRACKS)
+def test_a_track_agrees_with_itself(tracks):
+    scores = regression(tracks[0], tracks[0])
+    assert (scores["rmse"], scores["mae"], scores["sagr"]) == (0, 0, 1)
+    assert scores["corr"] is None or scores["corr"] == pytest.approx(1, abs=1e-9)
+    assert scores["ccc"] is None or scores["ccc"] == pytest.approx(1, abs=1e-9)
+
+
+@given(TRACKS)
+def test_errors_are_those_of_their_definitions(tracks):
+    truth, predicted = tracks
+    scores = regression(truth, predicted)
+    assert scores["rmse"] ** 2 == pytest.approx(sum((p - t) ** 2 for t, p in tracks.T) / len(truth), abs=1e-9)
+    assert scores["mae"] == pytest.approx(sum(abs(p - t) for t, p in tracks.T) / len(truth), abs=1e-9)
+    assert scores["mae"] <= scores["rmse"] + 1e-9
 
 
 @given(TRACKS, st.randoms(use_true_random=False))

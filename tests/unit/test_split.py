@@ -104,19 +104,22 @@ def test_a_split_of_other_data_is_refused_with_the_way_out(tmp_path):
     grown = dataset([*samples, sample(40)], tmp_path)
     with pytest.raises(DatasetError, match="divides other data .* remove it to divide anew, or name another"):
         read_or_assign(grown)
-    with pytest.raises(DatasetError, match="names 1 pictures that are not in .*, 0039 for one"):
+    with pytest.raises(DatasetError, match="names 1 picture that is not in .*, '0039' first"):
         read_or_assign(dataset(samples[:-1], tmp_path))
 
 
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda text: "", "cannot be read as a split"),
+        (lambda text: "", "is no split that affect has saved"),
+        (lambda text: text.replace("0.7/", "0.7-", 1), "is no split that affect has saved"),
         (lambda text: text.replace("# affect split", "# somebody's"), "is no split that affect has saved"),
         (lambda text: text.replace(",test", ",exam", 1), "expected an id and one of train, validation, test"),
         (lambda text: text + text.splitlines()[2] + "\n", "names 0000 twice"),
+        (lambda text: text[: text.rindex("0039")], "leaves out 1 picture that is in .*, '0039' first: remove it"),
+        (lambda text: text + '"torn', "cannot be read as CSV"),
     ],
-    ids=["empty", "foreign", "unknown part", "repeated"],
+    ids=["empty", "wrong head", "foreign", "unknown part", "repeated", "cut short", "torn"],
 )
 def test_a_spoilt_split_file_is_refused(tmp_path, spoil, sentence):
     data = dataset([sample(number) for number in range(40)], tmp_path)
@@ -125,6 +128,24 @@ def test_a_spoilt_split_file_is_refused(tmp_path, spoil, sentence):
     path.write_text(spoil(path.read_text()))
     with pytest.raises(DatasetError, match=sentence):
         read(path, data)
+
+
+@given(st.sets(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, max_size=20))
+def test_any_file_name_survives_a_saved_split(tmp_path_factory, names):
+    samples = [replace(sample(number), id=name) for number, name in enumerate([*sorted(names), "not-\udcff-unicode"])]
+    data = dataset(samples)
+    path = tmp_path_factory.mktemp("split") / "split.csv"
+    kept = assign(data, seed=2, fractions=(1 / 3, 1 / 3, 1 / 3))
+    write(kept, path)
+    assert read(path, data) == kept
+
+
+def test_a_changed_fixed_split_makes_the_saved_one_stale(tmp_path):
+    fixed = [sample(n, fixed=Split.TEST if n >= 8 else Split.TRAIN) for n in range(16)]
+    read_or_assign(dataset(fixed, tmp_path))
+    moved = [*fixed[:-1], replace(fixed[-1], fixed_split=Split.TRAIN)]
+    with pytest.raises(DatasetError, match="divides other data"):
+        read_or_assign(dataset(moved, tmp_path))
 
 
 def test_a_split_that_cannot_be_saved_is_refused(tmp_path):

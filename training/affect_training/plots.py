@@ -154,9 +154,9 @@ def _title(record: Record) -> str:
 
 
 def _tick(record: Record) -> str:
-    name = _title(record).replace(" (", "\n(")
+    name = _title(record).replace(" (", "\n(").replace("random backbone", "random")
     cached = record["weights"] != "trained from scratch" and not record["pictures_extracted"]
-    return f"{name}\n(features from cache)" if cached else name
+    return f"{name}\n(cached features)" if cached else name
 
 
 def _save(figure: Figure, path: Path) -> Path:

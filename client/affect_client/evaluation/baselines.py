@@ -19,10 +19,12 @@ def majority_class(training: Sequence[Sample], scored: Sequence[Sample]) -> Clas
     return classification(expressions(scored), certain)
 
 
-def mean_predictor(training: Sequence[Sample], scored: Sequence[Sample]) -> dict[str, Regression]:
-    """Always the training pictures' mean valence and mean arousal."""
-    means = affect(training).mean(axis=0)
-    true = affect(scored)
+def mean_predictor(training: Sequence[Sample], scored: Sequence[Sample]) -> dict[str, Regression] | None:
+    """Always the training pictures' mean valence and mean arousal; None where one of the two has no annotations."""
+    known, true = (pairs[~np.isnan(pairs).any(axis=1)] for pairs in (affect(training), affect(scored)))
+    if not len(known) or not len(true):
+        return None
+    means = known.mean(axis=0)
     return {
         name: regression(true[:, column], np.full(len(true), means[column]))
         for column, name in enumerate((VALENCE, AROUSAL))

@@ -1,11 +1,12 @@
 """The field's metrics; scikit-learn, scipy and krippendorff compute what they know.
 
-Definitions follow AffectNet (Mollahosseini et al. 2019, IEEE Trans. Affective Computing 10(1)). Every function
-takes whole sets: no mean of batch means. What is undefined is None.
+Definitions follow AffectNet (Mollahosseini et al. 2019, IEEE Trans. Affective Computing 10(1)). Every function takes
+a whole set, since means of batch means are other numbers. A score that is not defined is None, and the ``undefined``
+beside it says why, by its name.
 """
 
-from collections.abc import Sequence
-from typing import Final, TypedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypedDict
 
 import krippendorff
 import numpy as np
@@ -15,24 +16,29 @@ from sklearn import metrics as sk
 
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS
 
-_CLASSES: Final = range(len(LABELS))
+_CLASSES: Final = list(range(len(LABELS)))
 _CONSTANT: Final = 1e-12
 """A standard deviation below this is rounding noise around a constant."""
 _SUM_TOLERANCE: Final = 1e-3
+_ONE_CLASS: Final = "truth and prediction are one and the same class throughout"
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float64]
+Reasons = dict[str, str]
+"""Why a score is None, by the score's name."""
 
 
 class ClassScores(TypedDict):
-    """One expression against the rest; None where the truth has none, or nothing else."""
+    """One expression against the rest."""
 
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     auc_roc: float | None
     auc_pr: float | None
     prevalence: float
+    """Its share of the truth, which is the ``auc_pr`` of a guess."""
+    undefined: Reasons
 
 
 class Classification(TypedDict):
@@ -46,8 +52,11 @@ class Classification(TypedDict):
     auc_pr_macro: float | None
     krippendorff_alpha: float | None
     per_class: dict[str, ClassScores]
+    absent_classes: list[str]
+    """Expressions that the truth lacks: left out of the means of AUC, and 0 in that of F1."""
     confusion: list[list[int]]
-    undefined: dict[str, str]
+    """Pictures by true (row) and predicted (column) AffectNet id."""
+    undefined: Reasons
 
 
 class Regression(TypedDict):
@@ -60,8 +69,11 @@ class Regression(TypedDict):
     sagr: float
     sagr_without_zeros: float | None
     n_zero: int
+    """Annotations that are exactly 0, whose sign a prediction hardly ever meets."""
+    n_clipped: int
+    """Predictions that lay outside [-1, 1]."""
     ccc: float | None
-    undefined: dict[str, str]
+    undefined: Reasons
 
 
 def classification(true: Ids, probabilities: Scores) -> Classification:
@@ -72,36 +84,38 @@ def classification(true: Ids, probabilities: Scores) -> Classification:
         probabilities: float [n, 8] in id order, each row summing to 1.
 
     Returns:
-        Accuracy, macro F1 over the eight classes (0 for a class never predicted right), Cohen's unweighted kappa,
-        macro one-vs-rest AUC-ROC and AUC-PR (average precision) over the classes that occur, nominal alpha.
+        Accuracy, macro F1 over all eight classes, Cohen's unweighted kappa, macro one-vs-rest AUC-ROC and AUC-PR
+        (average precision) over the classes that the truth has, nominal alpha.
 
     Raises:
-        ValueError: shapes that do not fit, or rows that are no distributions.
+        ValueError: shapes that do not fit, ids that are none, or rows that are no distributions.
     """
     _check_distributions(true, probabilities)
-    # The API's float32 sums to 1 only to 1e-6, which scikit-learn does not accept.
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     predicted = probabilities.argmax(axis=1)
     per_class = _per_class(true, predicted, probabilities)
-    undefined: dict[str, str] = {}
-    kappa = _kappa(true, predicted)
-    alpha = krippendorff_alpha(true, predicted)
-    if kappa is None or alpha is None:
-        undefined |= dict.fromkeys(("cohen_kappa", "krippendorff_alpha"), "truth and prediction are one single class")
-    absent = [name for name, scores in per_class.items() if scores["auc_roc"] is None]
-    if absent:
-        undefined["auc"] = f"left out of the means, for want of pictures: {', '.join(absent)}"
+    kappa, alpha = cohen_kappa(true, predicted), krippendorff_alpha(true, predicted)
+    auc_roc = _mean_defined(scores["auc_roc"] for scores in per_class.values())
+    auc_pr = _mean_defined(scores["auc_pr"] for scores in per_class.values())
     return Classification(
         n=len(true),
         accuracy=float(np.mean(predicted == true)),
-        f1_macro=float(sk.f1_score(true, predicted, labels=list(_CLASSES), average="macro", zero_division=0.0)),
+        f1_macro=float(sk.f1_score(true, predicted, labels=_CLASSES, average="macro", zero_division=0.0)),
         cohen_kappa=kappa,
-        auc_roc_macro=_mean_defined([scores["auc_roc"] for scores in per_class.values()]),
-        auc_pr_macro=_mean_defined([scores["auc_pr"] for scores in per_class.values()]),
+        auc_roc_macro=auc_roc,
+        auc_pr_macro=auc_pr,
         krippendorff_alpha=alpha,
         per_class=per_class,
-        confusion=sk.confusion_matrix(true, predicted, labels=list(_CLASSES)).tolist(),
-        undefined=undefined,
+        absent_classes=[label for label, scores in per_class.items() if scores["prevalence"] == 0],
+        confusion=sk.confusion_matrix(true, predicted, labels=_CLASSES).tolist(),
+        undefined=_reasons(
+            {"cohen_kappa": kappa, "krippendorff_alpha": alpha, "auc_roc_macro": auc_roc, "auc_pr_macro": auc_pr},
+            {
+                "cohen_kappa": _ONE_CLASS,
+                "krippendorff_alpha": _ONE_CLASS,
+                "auc_roc_macro": "the truth has one class only",
+                "auc_pr_macro": "the truth has one class only",
+            },
+        ),
     )
 
 
@@ -111,30 +125,39 @@ def regression(true: Scores, predicted: Scores) -> Regression:
     Args:
         true: annotations, float [n] in [-1, 1], n >= 1.
         predicted: predictions, float [n]; clipped to [-1, 1] first, as EmoNet does.
+
+    Returns:
+        Population moments throughout. SAGR is the share of equal signs, 0 being a sign of its own (EmoNet's), and
+        beside it the share where the annotation has a sign.
+
+    Raises:
+        ValueError: shapes that differ, no picture, or values that are not finite.
     """
-    if true.shape != predicted.shape or true.ndim != 1 or true.size == 0:
-        raise ValueError(f"need two tracks [n >= 1], got {true.shape} and {predicted.shape}")
-    predicted = np.clip(predicted, AFFECT_MIN, AFFECT_MAX)
-    errors = predicted - true
-    agreement = np.sign(predicted) == np.sign(true)
+    _check_tracks(true, predicted)
+    clipped = np.clip(predicted, AFFECT_MIN, AFFECT_MAX)
+    errors = clipped - true
+    agreement = np.sign(clipped) == np.sign(true)
     signed = true != 0
-    undefined: dict[str, str] = {}
-    corr = correlation(true, predicted)
-    if corr is None:
-        undefined["corr"] = "truth or prediction is a constant"
-    ccc = concordance(true, predicted)
-    if ccc is None:
-        undefined["ccc"] = "truth and prediction are the same constant"
+    corr, ccc = correlation(true, clipped), concordance(true, clipped)
+    sagr_without_zeros = float(np.mean(agreement[signed])) if signed.any() else None
     return Regression(
         n=len(true),
         rmse=float(np.sqrt(np.mean(errors**2))),
         mae=float(np.mean(np.abs(errors))),
         corr=corr,
         sagr=float(np.mean(agreement)),
-        sagr_without_zeros=float(np.mean(agreement[signed])) if signed.any() else None,
+        sagr_without_zeros=sagr_without_zeros,
         n_zero=int(np.sum(~signed)),
+        n_clipped=int(np.sum(clipped != predicted)),
         ccc=ccc,
-        undefined=undefined,
+        undefined=_reasons(
+            {"corr": corr, "ccc": ccc, "sagr_without_zeros": sagr_without_zeros},
+            {
+                "corr": "truth or prediction is a constant",
+                "ccc": "truth and prediction are the same constant",
+                "sagr_without_zeros": "every annotation is 0",
+            },
+        ),
     )
 
 
@@ -152,63 +175,116 @@ def concordance(true: Scores, predicted: Scores) -> float | None:
         >>> concordance(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
         1.0
     """
+    _check_tracks(true, predicted)
     spread = true.var() + predicted.var() + (true.mean() - predicted.mean()) ** 2
     if spread <= _CONSTANT**2:
         return None
+    if _is_constant(true) or _is_constant(predicted):
+        return 0.0
     covariance = np.mean((true - true.mean()) * (predicted - predicted.mean()))
     return float(2.0 * covariance / spread)
 
 
 def correlation(true: Scores, predicted: Scores) -> float | None:
     """Pearson's r of two tracks, float [n]; None where one of them is constant."""
-    if min(true.std(), predicted.std()) < _CONSTANT:
+    _check_tracks(true, predicted)
+    if _is_constant(true) or _is_constant(predicted):
         return None
     return float(stats.pearsonr(true, predicted).statistic)
 
 
 def krippendorff_alpha(true: Ids, predicted: Ids) -> float | None:
     """Nominal alpha of truth and prediction as two raters, int [n] each; None where only one value occurs."""
-    if true.ndim != 1 or true.shape != predicted.shape:
-        raise ValueError(f"need two tracks of ids [n], got {true.shape} and {predicted.shape}")
+    _check_id_tracks(true, predicted)
     ratings = np.vstack([true, predicted])  # raters by units: the transpose gives another number without a word
     if np.unique(ratings).size == 1:
         return None
     return float(krippendorff.alpha(reliability_data=ratings, level_of_measurement="nominal"))
 
 
-def _kappa(true: Ids, predicted: Ids) -> float | None:
+def cohen_kappa(true: Ids, predicted: Ids) -> float | None:
+    """Unweighted kappa of two tracks of ids, int [n]; None where only one value occurs."""
+    _check_id_tracks(true, predicted)
     if np.unique(np.concatenate([true, predicted])).size == 1:
         return None
     return float(sk.cohen_kappa_score(true, predicted))
 
 
 def _per_class(true: Ids, predicted: Ids, probabilities: Scores) -> dict[str, ClassScores]:
+    # The API's float32 sums to 1 only to 1e-6.
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        true, predicted, labels=list(_CLASSES), average=None, zero_division=0.0
+        true, predicted, labels=_CLASSES, average=None, zero_division=np.nan
     )
-    scores: dict[str, ClassScores] = {}
-    for number, label in enumerate(LABELS):
-        positive = true == number
-        both = 0 < positive.sum() < len(positive)
-        scores[label] = ClassScores(
-            precision=float(precision[number]),
-            recall=float(recall[number]),
-            f1=float(f1[number]),
-            auc_roc=float(sk.roc_auc_score(positive, probabilities[:, number])) if both else None,
-            auc_pr=float(sk.average_precision_score(positive, probabilities[:, number])) if both else None,
-            prevalence=float(positive.mean()),
+    return {
+        label: _class_scores(
+            true == number,
+            probabilities[:, number],
+            {"precision": precision[number], "recall": recall[number], "f1": f1[number]},
         )
-    return scores
+        for number, label in enumerate(LABELS)
+    }
 
 
-def _mean_defined(values: Sequence[float | None]) -> float | None:
+def _class_scores(positive: NDArray[np.bool_], probability: Scores, by_decision: Mapping[str, float]) -> ClassScores:
+    decided = {name: None if np.isnan(value) else float(value) for name, value in by_decision.items()}
+    both = 0 < positive.sum() < len(positive)
+    auc_roc = float(sk.roc_auc_score(positive, probability)) if both else None
+    auc_pr = float(sk.average_precision_score(positive, probability)) if both else None
+    one_sided = "the truth has no other class" if positive.any() else "not in the truth"
+    reasons = {
+        "precision": "never predicted",
+        "recall": "not in the truth",
+        "f1": "neither in the truth nor predicted",
+        "auc_roc": one_sided,
+        "auc_pr": one_sided,
+    }
+    return ClassScores(
+        precision=decided["precision"],
+        recall=decided["recall"],
+        f1=decided["f1"],
+        auc_roc=auc_roc,
+        auc_pr=auc_pr,
+        prevalence=float(positive.mean()),
+        undefined=_reasons({**decided, "auc_roc": auc_roc, "auc_pr": auc_pr}, reasons),
+    )
+
+
+def _reasons(scores: Mapping[str, float | None], reasons: Reasons) -> Reasons:
+    return {name: reasons[name] for name, score in scores.items() if score is None}
+
+
+def _mean_defined(values: Iterable[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined else None
+
+
+def _is_constant(track: Scores) -> bool:
+    return bool(track.std() < _CONSTANT)
+
+
+def _check_tracks(true: Scores, predicted: Scores) -> None:
+    _check_shapes(true, predicted)
+    if not (np.isfinite(true).all() and np.isfinite(predicted).all()):
+        raise ValueError("scores must be finite: was a picture without annotation passed?")
+
+
+def _check_id_tracks(true: Ids, predicted: Ids) -> None:
+    _check_shapes(true, predicted)
+    if not (np.isin(true, _CLASSES).all() and np.isin(predicted, _CLASSES).all()):
+        raise ValueError(f"ids must lie in 0..{len(LABELS) - 1}")
+
+
+def _check_shapes(true: NDArray[Any], predicted: NDArray[Any]) -> None:
+    if true.ndim != 1 or true.shape != predicted.shape or true.size == 0:
+        raise ValueError(f"need two tracks [n >= 1], got {true.shape} and {predicted.shape}")
 
 
 def _check_distributions(true: Ids, probabilities: Scores) -> None:
     if true.ndim != 1 or true.size == 0 or probabilities.shape != (len(true), len(LABELS)):
         raise ValueError(f"need ids [n >= 1] and probabilities [n, 8], got {true.shape} and {probabilities.shape}")
     sums = probabilities.sum(axis=1)
-    if (probabilities < 0).any() or not np.allclose(sums, 1.0, atol=_SUM_TOLERANCE):
+    if not np.allclose(sums, 1.0, atol=_SUM_TOLERANCE) or (probabilities < 0).any():
         raise ValueError("probabilities must lie in [0, 1] and sum to 1 in every row: were logits passed?")
+    if not np.isin(true, _CLASSES).all():
+        raise ValueError(f"ids must lie in 0..{len(LABELS) - 1}")

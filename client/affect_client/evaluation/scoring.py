@@ -1,69 +1,137 @@
-"""From recorded answers to `metrics.json`, without the service."""
+"""From recorded answers to scores, without the service."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affect_client.evaluation.baselines import majority_class, mean_predictor
-from affect_client.evaluation.metrics import classification, regression
+from affect_client.evaluation.errors import EvaluationError
+from affect_client.evaluation.metrics import Classification, Regression, classification, regression
 from affect_client.evaluation.predictions import Row, read_rows
 from affect_client.evaluation.truth import affect, expressions
 from affect_contract.labels import LABELS
-from affect_contract.models import AROUSAL, VALENCE, Task
+from affect_contract.models import AROUSAL, VALENCE, Backbone
+from affect_contract.schemas import Prediction
 from affect_dataset.samples import Sample
 
-Scored = dict[str, Any]
+
+class TaskScores(TypedDict):
+    """Scores by task; a task without a single pair of truth and answer is not there."""
+
+    classification: NotRequired[Classification]
+    regression: NotRequired[dict[str, Regression]]
 
 
-def score(predictions: Path, samples: Sequence[Sample]) -> dict[str, Scored]:
+class Coverage(TypedDict):
+    """How many pictures the scores stand for."""
+
+    asked: int
+    answered: int
+    share: float
+
+
+class ModelScores(TaskScores):
+    """Everything about one backbone."""
+
+    coverage: Coverage
+    failures: dict[str, int]
+    """Pictures without an answer, by error code."""
+    versions: dict[str, int]
+    """What answered, by model name."""
+
+
+@dataclass
+class _Answers:
+    """One backbone's answers; row i belongs to picture i, and is NaN where there is none."""
+
+    probabilities: NDArray[np.float64]
+    affect: NDArray[np.float64]
+    versions: dict[str, int] = field(default_factory=dict)
+    answered: set[int] = field(default_factory=set)
+    failures: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, pictures: int) -> "_Answers":
+        return cls(np.full((pictures, len(LABELS)), np.nan), np.full((pictures, 2), np.nan))
+
+    def add(self, index: int, row: Row) -> None:
+        """Take in a row; a picture that was asked again counts as it did last."""
+        if row.error is not None:
+            self.failures[index] = row.error.code.value
+        elif row.answer is not None:
+            self.failures.pop(index, None)
+            self.answered.add(index)
+            self._fill(index, row.answer)
+            self._agree(row.versions)
+
+    def _fill(self, index: int, answer: Prediction) -> None:
+        if answer.probabilities is not None:
+            # By name: the order of a JSON object means nothing.
+            self.probabilities[index] = [answer.probabilities[label] for label in LABELS]
+        if answer.valence is not None:
+            self.affect[index] = answer.valence, answer.arousal
+
+    def _agree(self, versions: dict[str, int]) -> None:
+        for name, version in versions.items():
+            if self.versions.setdefault(name, version) != version:
+                raise EvaluationError(
+                    f"the recorded answers mix versions {self.versions[name]} and {version} of {name}: "
+                    "no result may, so start again with another --out"
+                )
+
+
+def score(predictions: Path, samples: Sequence[Sample]) -> dict[str, ModelScores]:
     """Every backbone's scores, by name.
 
     Args:
         predictions: the run's `predictions.jsonl`.
         samples: the pictures that were to be scored.
+
+    Raises:
+        EvaluationError: the file cannot be read, mixes versions, or names other pictures.
     """
-    by_id = {sample.id: sample for sample in samples}
-    rows: dict[str, list[Row]] = defaultdict(list)
+    places = {sample.id: index for index, sample in enumerate(samples)}
+    answers: dict[Backbone, _Answers] = {}
     for row in read_rows(predictions):
-        rows[row["backbone"]].append(row)
-    return {backbone: _score_backbone(rows[backbone], by_id) for backbone in sorted(rows)}
+        if row.id not in places:
+            raise EvaluationError(f"{predictions} holds the picture {row.id}, which is not to be scored: remove it")
+        if row.backbone not in answers:
+            answers[row.backbone] = _Answers.none(len(samples))
+        answers[row.backbone].add(places[row.id], row)
+    true_ids, true_affect = expressions(samples), affect(samples)
+    return {name.value: _model_scores(answers[name], true_ids, true_affect) for name in sorted(answers)}
 
 
-def score_baselines(training: Sequence[Sample], samples: Sequence[Sample]) -> Scored:
-    """The same scores for answers that look at no picture."""
-    scored: Scored = {Task.CLASSIFICATION.value: majority_class(training, samples)}
-    if len(affect(training)) and len(affect(samples)):
-        scored[Task.REGRESSION.value] = mean_predictor(training, samples)
-    return scored
+def score_baselines(training: Sequence[Sample], samples: Sequence[Sample]) -> TaskScores:
+    """The same scores for answers that look at no picture; none where no picture trains."""
+    scores = TaskScores()
+    if training:
+        scores["classification"] = majority_class(training, samples)
+        means = mean_predictor(training, samples)
+        if means is not None:
+            scores["regression"] = means
+    return scores
 
 
-def _score_backbone(rows: list[Row], by_id: dict[str, Sample]) -> Scored:
-    # In the order of the ids, so that sums do not depend on the order in which answers came.
-    answered = sorted((row for row in rows if "answer" in row), key=lambda row: str(row["id"]))
-    scored: Scored = {
-        "coverage": {"asked": len(by_id), "answered": len(answered), "share": len(answered) / len(by_id)},
-        "failures": _failures(rows),
-        "versions": answered[0]["versions"] if answered else {},
-    }
-    classified = [row for row in answered if row["answer"]["probabilities"] is not None]
-    if classified:
-        # By name: the order of a JSON object means nothing.
-        probabilities = [[row["answer"]["probabilities"][label] for label in LABELS] for row in classified]
-        true = expressions([by_id[row["id"]] for row in classified])
-        scored[Task.CLASSIFICATION.value] = classification(true, np.array(probabilities, np.float64))
-    placed = [row for row in answered if row["answer"]["valence"] is not None and by_id[row["id"]].valence is not None]
-    if placed:
-        pairs = affect([by_id[row["id"]] for row in placed])
-        scored[Task.REGRESSION.value] = {
-            name: regression(pairs[:, column], np.array([row["answer"][name] for row in placed], np.float64))
+def _model_scores(answers: _Answers, true_ids: NDArray[np.int64], true_affect: NDArray[np.float64]) -> ModelScores:
+    asked, answered = len(true_ids), len(answers.answered)
+    scores = ModelScores(
+        coverage=Coverage(asked=asked, answered=answered, share=answered / asked),
+        failures=dict(sorted(Counter(answers.failures.values()).items())),
+        versions=dict(sorted(answers.versions.items())),
+    )
+    classified = ~np.isnan(answers.probabilities).any(axis=1)
+    if classified.any():
+        scores["classification"] = classification(true_ids[classified], answers.probabilities[classified])
+    placed = ~np.isnan(answers.affect + true_affect).any(axis=1)
+    if placed.any():
+        scores["regression"] = {
+            name: regression(true_affect[placed, column], answers.affect[placed, column])
             for column, name in enumerate((VALENCE, AROUSAL))
         }
-    return scored
-
-
-def _failures(rows: list[Row]) -> dict[str, int]:
-    codes = [row["error"]["code"] for row in rows if "error" in row]
-    return {code: codes.count(code) for code in sorted(set(codes))}
+    return scores

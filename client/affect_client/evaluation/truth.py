@@ -1,4 +1,4 @@
-"""A data set's labels as arrays."""
+"""A data set's labels as arrays, in the order of its samples."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,6 @@ def expressions(samples: Sequence[Sample]) -> NDArray[np.int64]:
 
 
 def affect(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """Valence and arousal, float64 [n, 2], of the samples that have them."""
-    pairs = [(sample.valence, sample.arousal) for sample in samples if sample.valence is not None]
+    """Valence and arousal, float64 [n, 2]; NaN where a sample has none."""
+    pairs = [(sample.valence, sample.arousal) for sample in samples]
     return np.array(pairs, np.float64).reshape(-1, 2)

@@ -1,0 +1,179 @@
+"""Calls of the HTTP API and the reading of their answers: everything of a client but the sending."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import httpx
+import pydantic
+
+from affect_client.errors import ServiceUnreachable
+from affect_contract.errors import AffectError, DeadlineExceeded
+from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
+
+Picture = bytes | Path
+"""The bytes of a JPEG, PNG or WebP file, or where the file is."""
+Outcome = Prediction | AffectError
+
+_TIMEOUT_HEADER: Final = "Affect-Timeout-Ms"
+_REQUEST_ID_HEADER: Final = "X-Request-Id"
+_UNDECLARED: Final = "application/octet-stream"
+
+Answer = TypeVar("Answer")
+Body = TypeVar("Body", bound=pydantic.BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """One request, and how its answer is read."""
+
+    request: Mapping[str, Any]
+    """Keyword arguments of httpx's ``request``."""
+    read: Callable[[httpx.Response], Answer]
+    """Raises an `AffectError` for the gateway's own, `ServiceUnreachable` for an answer that is not a gateway's."""
+
+
+def predict(image: Picture, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
+    """``POST /predict``; the picture goes as it is, its type undeclared, since the gateway finds it by the bytes."""
+    request = {"method": "POST", "url": "/predict", "content": _bytes(image)}
+    return Call(request | _query(backbone, version, label), lambda response: _body(response, Prediction))
+
+
+def predict_batch(
+    images: Iterable[Picture], backbone: str | None, version: int | None, label: str | None
+) -> Call[list[Outcome]]:
+    """``POST /predict/batch``."""
+    parts = [("images", ("picture", _bytes(image), _UNDECLARED)) for image in images]
+    request = {"method": "POST", "url": "/predict/batch", "files": parts}
+    return Call(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
+
+
+def models() -> Call[ModelList]:
+    """``GET /models``."""
+    return Call({"method": "GET", "url": "/models"}, lambda response: _body(response, ModelList))
+
+
+def ready() -> Call[Readiness]:
+    """``GET /readyz``, which answers 503 while something is waited for."""
+    return Call(
+        {"method": "GET", "url": "/readyz"},
+        lambda response: _body(response, Readiness, httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE),
+    )
+
+
+def connection(base_url: str, timeout_s: float, api_key: str | None) -> dict[str, Any]:
+    """Keyword arguments of httpx's clients.
+
+    Raises:
+        ServiceUnreachable: the URL can name no gateway.
+    """
+    headers = {_TIMEOUT_HEADER: str(max(1, round(timeout_s * 1000)))}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return {
+        "base_url": base_url.rstrip("/"),
+        "timeout": timeout_s,
+        "headers": headers,
+        # No proxy of the environment reaches what listens on this machine's loopback.
+        "trust_env": not _is_loopback(_host(base_url)),
+    }
+
+
+@contextmanager
+def translated(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
+    """Raise what goes wrong on the way as the errors of this package.
+
+    Raises:
+        DeadlineExceeded: the connection stands, and no answer came in time.
+        ServiceUnreachable: there is no connection, or it broke.
+    """
+    try:
+        yield
+    except httpx.ConnectTimeout as exc:
+        raise _unreachable(base_url, f"no connection within {timeout_s:g} s") from exc
+    except httpx.TimeoutException as exc:
+        raise DeadlineExceeded(
+            f"{base_url} did not answer within {timeout_s:g} s: allow more time, or ask for less at once"
+        ) from exc
+    except httpx.RequestError as exc:
+        raise _unreachable(base_url, str(exc) or type(exc).__name__) from exc
+
+
+def _unreachable(base_url: httpx.URL, why: str) -> ServiceUnreachable:
+    return ServiceUnreachable(
+        f"no gateway answers at {base_url} ({why}): start one with affect-serve, or check the URL"
+    )
+
+
+def _host(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as exc:
+        raise _no_url(base_url) from exc
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _no_url(base_url)
+    return url.host
+
+
+def _no_url(text: str) -> ServiceUnreachable:
+    return ServiceUnreachable(f"{text!r} is not the URL of a gateway: give one like http://127.0.0.1:8080")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bytes(image: Picture) -> bytes:
+    return image.read_bytes() if isinstance(image, Path) else image
+
+
+def _query(backbone: str | None, version: int | None, label: str | None) -> dict[str, Any]:
+    choice = {"backbone": backbone, "version": version, "label": label}
+    return {"params": {name: value for name, value in choice.items() if value is not None}}
+
+
+def _body(response: httpx.Response, shape: type[Body], *statuses: int) -> Body:
+    if response.status_code not in (statuses or (httpx.codes.OK,)):
+        raise _failure(response)
+    try:
+        return shape.model_validate_json(response.content)
+    except pydantic.ValidationError as exc:
+        raise _failure(response) from exc
+
+
+def _outcomes(response: httpx.Response, sent: int) -> list[Outcome]:
+    results = _body(response, BatchPrediction).results
+    if len(results) != sent:
+        raise _foreign(response)
+    request_id = response.headers.get(_REQUEST_ID_HEADER)
+    return [
+        AffectError.by_code[result.error.code](result.error.detail, request_id=request_id)
+        if isinstance(result, FailedPicture)
+        else result
+        for result in results
+    ]
+
+
+def _failure(response: httpx.Response) -> AffectError | ServiceUnreachable:
+    """The error that a gateway reports in ``response``, if one wrote it."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except pydantic.ValidationError:
+        return _foreign(response)
+    wait = response.headers.get("Retry-After", "")
+    return AffectError.by_code[problem.code](
+        problem.detail, request_id=problem.request_id, retry_after_s=float(wait) if wait.isdecimal() else None
+    )
+
+
+def _foreign(response: httpx.Response) -> ServiceUnreachable:
+    kind = response.headers.get("Content-Type", "no content type")
+    return ServiceUnreachable(
+        f"{response.url} answered {response.status_code} with {kind}, not as an Affect gateway does: check the URL"
+    )

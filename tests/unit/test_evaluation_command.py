@@ -1,0 +1,179 @@
+"""`affect-evaluate`: what is written, what is printed, and the exit status."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from affect_client.evaluation.__main__ import main
+from affect_contract.labels import LABELS
+from tests.unit.client_gateway import FakeGateway, problem
+
+COUNT = 40
+
+
+@pytest.fixture
+def gateway():
+    return FakeGateway(version=7)
+
+
+@pytest.fixture
+def url(gateway):
+    with gateway.listening() as listening:
+        yield listening
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["path,expression,valence,arousal"]
+    for number in range(COUNT):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number:02}.png")
+        lines.append(f"{number:02}.png,{number % 2},{rng.uniform(-1, 1):.3f},{rng.uniform(-1, 1):.3f}")
+    lines.append("40.png,9,0,0")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def evaluate(url, data, tmp_path):
+    def run(*flags, at=url, of=data, out=tmp_path / "out"):
+        return main(["--url", at, "--data", str(of), "--out", str(out), *map(str, flags)])
+
+    return run
+
+
+def metrics(folder):
+    return json.loads((folder / "out" / "metrics.json").read_text())
+
+
+def test_the_test_split_is_scored_as_it_was_answered(evaluate, gateway, data, tmp_path, capsys):
+    assert evaluate() == 0
+    scores = metrics(tmp_path)["models"]["mobilenet_v2"]
+    truth = {
+        (data / line.split(",")[0]).read_bytes(): int(line.split(",")[1])
+        for line in (data / "labels.csv").read_text().splitlines()[1:-1]
+    }
+    asked = [picture for picture, _ in gateway.asked]
+    answers = [gateway.prediction(picture, "mobilenet_v2") for picture in asked]
+    right = [answer["expression_id"] == truth[picture] for answer, picture in zip(answers, asked, strict=True)]
+    assert scores["classification"]["accuracy"] == pytest.approx(np.mean(right))
+    assert scores["classification"]["n"] == scores["regression"]["arousal"]["n"] == len(asked) == 6
+    assert scores["versions"] == {"mobilenet_v2_affect": 7}
+    assert scores["coverage"] == {"asked": 6, "answered": 6, "share": 1.0}
+    printed = capsys.readouterr().out
+    assert printed.startswith("6 pictures: the test split\n")
+    for word in ("mobilenet_v2 (version 7)", "majority class", "study: mobilenet_v2", "0.4435", "metrics.json"):
+        assert word in printed
+
+
+def test_the_document_has_the_keys_that_others_read(evaluate, tmp_path):
+    evaluate()
+    document = metrics(tmp_path)
+    assert set(document) == {"models", "baselines", "data"}
+    scores = document["models"]["mobilenet_v2"]
+    assert {"classification", "regression", "coverage", "versions"} <= set(scores)
+    named = {"accuracy", "f1_macro", "cohen_kappa", "auc_roc_macro", "auc_pr_macro", "krippendorff_alpha", "n"}
+    assert named | {"per_class", "confusion"} <= set(scores["classification"])
+    assert list(scores["classification"]["per_class"]) == list(LABELS)
+    for dimension in ("valence", "arousal"):
+        affect = set(scores["regression"][dimension])
+        assert {"rmse", "mae", "corr", "sagr", "sagr_without_zeros", "n_zero", "ccc", "n"} <= affect
+    assert set(document["baselines"]) == {"classification", "regression"}
+    assert document["data"]["split"] == "test"
+    assert document["data"]["excluded"] == {"expression outside 0..7": 1}
+
+
+def test_nothing_in_the_result_depends_on_when_or_where(evaluate, data, tmp_path):
+    evaluate()
+    evaluate(out=tmp_path / "again" / "out")
+    assert metrics(tmp_path) == metrics(tmp_path / "again")
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    assert text == (tmp_path / "again" / "out" / "metrics.json").read_text()
+    assert str(tmp_path) not in text
+
+
+def test_a_second_run_asks_nothing_and_says_the_same(evaluate, gateway, capsys):
+    evaluate()
+    first, asked = capsys.readouterr().out, len(gateway.asked)
+    assert evaluate() == 0
+    assert capsys.readouterr().out == first
+    assert len(gateway.asked) == asked
+
+
+def test_all_pictures_are_scored_when_asked_for_and_the_output_says_what_that_means(
+    evaluate, gateway, tmp_path, capsys
+):
+    assert evaluate("--split", "all") == 0
+    assert len(gateway.asked) == COUNT
+    assert "40 pictures: ALL pictures, those that trained the models included" in capsys.readouterr().out
+    assert metrics(tmp_path)["data"]["split"] == "all"
+
+
+def test_a_split_that_is_made_anew_is_said_and_saved_for_the_next_time(evaluate, data, tmp_path, capsys):
+    evaluate()
+    assert f"no split is saved in {data / 'split.csv'}" in capsys.readouterr().err
+    assert (data / "split.csv").exists()
+    evaluate(out=tmp_path / "again")
+    assert "no split is saved" not in capsys.readouterr().err
+
+
+def test_backbones_are_chosen_and_failures_are_told(evaluate, gateway, tmp_path, capsys):
+    gateway.backbones = ("densenet121", "mobilenet_v2")
+    gateway.replies = [problem(400, "invalid_image", "no picture")]
+    assert evaluate("--backbones", "mobilenet_v2") == 0
+    assert list(metrics(tmp_path)["models"]) == ["mobilenet_v2"]
+    assert "mobilenet_v2: no answer for 1 pictures (invalid_image 1)" in capsys.readouterr().out
+
+
+def test_when_nothing_is_answered_there_is_no_result(evaluate, gateway, tmp_path, capsys):
+    gateway.replies = [problem(404, "unknown_model", "gone")] * 6
+    assert evaluate() == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("affect-evaluate: not one picture was answered (unknown_model): ")
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "flags", "sentence"),
+    [
+        ({"at": "http://127.0.0.1:9"}, [], "no gateway answers at http://127.0.0.1:9"),
+        ({"at": "gateway"}, [], "'gateway' is not the URL of a gateway"),
+        ({"of": "nowhere"}, [], "there is no data set nowhere"),
+        ({}, ["--backbones", "densenet121"], "the gateway does not serve densenet121"),
+        (
+            {},
+            ["--split-file", "nowhere.csv"],
+            "there is no split nowhere.csv: name the one that affect-train has saved",
+        ),
+        ({"out": "/dev/null/out"}, [], "/dev/null/out cannot be used for the results"),
+    ],
+    ids=["no service", "no URL", "no data", "no such backbone", "no split", "no folder"],
+)
+def test_what_cannot_be_is_one_line_and_status_2(evaluate, gateway, tmp_path, capsys, changed, flags, sentence):
+    assert evaluate(*flags, **changed) == 2
+    assert f"affect-evaluate: {sentence}" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+    assert gateway.asked == []
+
+
+def test_the_folder_of_another_run_is_refused_before_anything_is_asked(evaluate, gateway, capsys):
+    evaluate()
+    asked = len(gateway.asked)
+    gateway.version = 8
+    assert evaluate() == 2
+    assert "holds another run (other versions)" in capsys.readouterr().err.splitlines()[-1]
+    assert len(gateway.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--backbones", "vgg"], ["--backbones", ""], ["--timeout-s", "0"], ["--timeout-s", "nan"], ["--split", "train"]],
+)
+def test_a_flag_that_means_nothing_is_refused(evaluate, gateway, capsys, flags):
+    with pytest.raises(SystemExit) as caught:
+        evaluate(*flags)
+    assert caught.value.code == 2

@@ -1,0 +1,79 @@
+"""The record of answers: whole rows after any interruption, one writer, nothing taken for a row that is none."""
+
+import pytest
+
+from affect_client.evaluation.errors import EvaluationError
+from affect_client.evaluation.predictions import PredictionLog, Row, read_rows
+from affect_contract.errors import FAULTS, ErrorCode
+from affect_contract.models import Backbone
+from affect_contract.schemas import Failure
+
+
+def failure(number: int, code: ErrorCode = ErrorCode.INVALID_IMAGE) -> Row:
+    return Row(
+        id=str(number), backbone=Backbone.CUSTOM_CNN, error=Failure(code=code, detail="wörk"), latency_ms=number / 3
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "predictions.jsonl"
+
+
+def write(path, rows):
+    with PredictionLog(path) as log:
+        for row in rows:
+            log.append(row)
+
+
+def test_rows_come_back_as_they_were(path):
+    rows = [failure(number) for number in range(3)]
+    write(path, rows[:1])
+    write(path, rows[1:])
+    assert list(read_rows(path)) == rows
+
+
+def test_a_log_reopened_after_any_cut_holds_whole_rows(path):
+    rows = [failure(number) for number in range(3)]
+    write(path, rows)
+    whole = path.read_bytes()
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        write(path, [])
+        kept = list(read_rows(path))
+        assert kept == rows[: whole[:cut].count(b"\n")]
+
+
+def test_rows_are_on_their_way_to_the_disk_one_by_one(path):
+    with PredictionLog(path) as log:
+        log.append(failure(1))
+        assert list(read_rows(path)) == [failure(1)]
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_only_what_may_pass_is_left_to_be_asked_again(path, code):
+    write(path, [failure(1, code)])
+    with PredictionLog(path) as log:
+        assert log.settled() == (set() if FAULTS[code].retryable else {("1", Backbone.CUSTOM_CNN)})
+
+
+def test_a_second_writer_is_refused_while_the_first_one_writes(path):
+    with PredictionLog(path), pytest.raises(EvaluationError, match="another affect-evaluate writes to"):
+        PredictionLog(path)
+    write(path, [failure(1)])
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[]", b"no JSON", b'{"id": "1", "backbone": "vgg", "latency_ms": 1}'])
+def test_a_line_that_is_no_row_is_named(path, line):
+    write(path, [failure(1)])
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(EvaluationError, match="predictions.jsonl, line 2 is no recorded answer"):
+        list(read_rows(path))
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(EvaluationError, match="cannot be written: No such file"):
+        PredictionLog(tmp_path / "nowhere" / "predictions.jsonl")
+    with pytest.raises(EvaluationError, match="cannot be read: No such file"):
+        list(read_rows(tmp_path / "nowhere"))

@@ -13,6 +13,7 @@ from affect_contract.models import Backbone, Task
 from affect_contract.store import StoreError
 from affect_dataset.samples import DatasetError
 from affect_training.errors import TrainingError
+from affect_training.quiet import quiet_start
 from affect_training.recipe import STUDY, ClassWeights, Recipe
 
 _INTERRUPTED = 130
@@ -21,8 +22,6 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
     options = _parser().parse_args(arguments)
-    # Before TensorFlow is imported, which reads it once: its start-up notes would bury what matters.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         _run(options)
     except (TrainingError, DatasetError, StoreError) as exc:
@@ -35,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from affect_training.run import Order, run  # noqa: PLC0415 - TensorFlow takes seconds, a wrong flag should not
+    with quiet_start():
+        from affect_training.run import Order, run  # noqa: PLC0415 - TensorFlow takes seconds, a wrong flag should not
 
     order = Order(
         data=options.data,

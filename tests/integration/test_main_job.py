@@ -204,6 +204,7 @@ def test_an_evaluation_that_cannot_be_is_one_line_and_status_2(spoil, faces, url
         (["--data", "{tmp}/nowhere"], "there is no data set"),
         (["--data", "{tmp}/empty"], "has no layout known here"),
         (["--data", "{tmp}/wrong.csv"], "lacks expression"),
+        (["--data", "{tmp}/few.csv"], "the validation split is empty: 1 pictures are too few to divide"),
         (["--models", "{tmp}/wrong.csv"], "cannot be written"),
         (["--weights", "{tmp}/empty"], "there is no {tmp}/empty/mobilenet_v2_imagenet_notop.weights.h5: put"),
         (["--weights", "{tmp}/bad"], "does not hold the weights of mobilenet_v2"),
@@ -219,6 +220,8 @@ def test_training_that_cannot_be_is_one_line_and_status_2_and_leaves_nothing(arg
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "mobilenet_v2_imagenet_notop.weights.h5").write_bytes(b"no weights")
+    (tmp_path / "few.csv").write_text("path,expression,valence,arousal\nfew.png,1,0,0\n")
+    (tmp_path / "few.png").write_bytes(encoded(patches(), "PNG"))
     (tmp_path / "wrong.csv").write_text("path,feeling,valence,arousal\n1.jpg,1,0,0\n")
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     usual = {"--data": faces, "--models": tmp_path / "models", "--cache": tmp_path / "cache", "--weights": "none"}

@@ -11,6 +11,7 @@ from typing import Any
 
 from affect_contract.models import Backbone, Task
 from affect_contract.store import StoreError
+from affect_dataset.layouts import SPLIT_FILE
 from affect_dataset.samples import DatasetError
 from affect_training.errors import TrainingError
 from affect_training.quiet import quiet_start
@@ -57,6 +58,8 @@ def _run(options: argparse.Namespace) -> None:
     _say(f"published version {published.version} of {', '.join(published.models)} in {options.models}")
     _say(f"history and plots: {published.records}")
     _say(f"serve it: affect-serve --models {options.models}")
+    split = published.records / SPLIT_FILE
+    _say(f"then score it: affect-evaluate --data {options.data} --split-file {split} --out scores")
 
 
 def _say(line: str) -> None:

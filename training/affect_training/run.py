@@ -113,11 +113,14 @@ def _split(order: Order, dataset: Dataset, report: Callable[[str], None]) -> spl
     assignment, saved = split.read_or_assign(
         dataset, path=order.split_file, seed=order.split_seed, fractions=order.fractions
     )
-    where = f"saved in {saved}" if saved else "not saved, the data folder being read-only"
+    where = f"saved in {saved}" if saved else "the data folder is read-only: it will lie beside the run's history"
     counts = ", ".join(f"{len(assignment.samples(dataset, part)):,} {part}" for part in Split)
     report(f"{len(dataset.samples):,} pictures ({counts}); split seed {assignment.seed}, {where}")
     for reason, count in dataset.counts().items():
         report(f"left out, {reason}: {count:,}")
+    for part in (Split.TRAIN, Split.VALIDATION):
+        if not assignment.samples(dataset, part):
+            raise TrainingError(f"the {part} split is empty: {len(dataset.samples):,} pictures are too few to divide")
     return assignment
 
 
@@ -199,8 +202,8 @@ def _publish(
     shutil.rmtree(workspace / "export")
     shutil.rmtree(workspace / "checkpoints")
     records.write_json(workspace / "history.json", history)
-    split.write(assignment, workspace / "split.csv")
-    dataset.write_exclusions(workspace / "exclusions.csv")
+    split.write(assignment, workspace / layouts.SPLIT_FILE)
+    dataset.write_exclusions(workspace / layouts.EXCLUSIONS_FILE)
     plots.draw_all(history, workspace)
     kept = order.models / _RUNS / str(version)
     kept.parent.mkdir(exist_ok=True)

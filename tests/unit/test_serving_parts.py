@@ -1,14 +1,43 @@
 """Routing, settings and processors: the parts of the gateway that need no HTTP."""
 
+import subprocess
+import sys
+from pathlib import PurePosixPath
+
+import numpy as np
 import pytest
 
-from affect_contract.errors import ModelNotReady, UnknownModel
+from affect_contract import store
+from affect_contract.errors import ModelNotReady, Overloaded, UnknownModel
 from affect_contract.models import Backbone, Task, fused, single
 from affect_serving.__main__ import main, read_settings
 from affect_serving.backend import AVAILABLE, Selector, ServingError, Version
+from affect_serving.backends.embedded import EmbeddedBackend
 from affect_serving.cpus import usable_cpus
 from affect_serving.routing import route
 from affect_serving.settings import Settings
+
+SAVE = """
+import sys
+from pathlib import Path
+from affect_contract.models import Backbone, Task
+from affect_training.backbones import build_base, build_head
+from affect_training.export import export
+from affect_training.recipe import STUDY
+
+base = build_base(Backbone.CUSTOM_CNN)
+heads = {Task.CLASSIFICATION: build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY, seed=0)}
+export(Path(sys.argv[1]), base, heads)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    """The file of a custom CNN that classifies; TensorFlow makes it in a process of its own."""
+    directory = tmp_path_factory.mktemp("saved") / "1"
+    subprocess.run([sys.executable, "-c", SAVE, str(directory)], check=True, capture_output=True)
+    return directory / store.SAVED_MODEL_FILE
+
 
 FUSED = fused(Backbone.MOBILENET_V2)
 PAIR = [single(Backbone.MOBILENET_V2, task) for task in Task]
@@ -120,3 +149,44 @@ def test_a_gateway_that_could_not_answer_says_so_in_one_line(tmp_path, capsys, s
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("affect-serve: ")]
     assert len(lines) == 1
     assert str(models) in lines[0] or "mobilenet_v2_affect" in lines[0]
+
+
+async def test_a_canary_that_does_not_load_leaves_the_stable_version_serving(tmp_path, saved_model):
+    for number, whole in ((1, True), (2, False)):
+        version = tmp_path / "custom_cnn_classification" / str(number)
+        version.mkdir(parents=True)
+        (version / store.SAVED_MODEL_FILE).write_bytes(saved_model.read_bytes() if whole else b"torn")
+    base_path = PurePosixPath(tmp_path / "custom_cnn_classification")
+    labels = {"stable": 1, "canary": 2}
+    store.write(tmp_path, {base_path.name: store.Entry(base_path.name, base_path, (1, 2), labels)})
+    backend = EmbeddedBackend(tmp_path, cpus=1)
+    await backend.start()
+    try:
+        ((model, versions),) = (await backend.catalog()).items()
+        assert [(one.number, one.state, one.labels) for one in versions] == [
+            (1, AVAILABLE, ("stable",)),
+            (2, "END", ("canary",)),
+        ]
+        images = np.zeros((3, 224, 224, 3), np.uint8)
+        answer = await backend.run(model, Selector(), images, timeout_s=10)
+        assert (answer.version, answer.outputs["probabilities"].shape) == (1, (3, 8))
+        with pytest.raises(ModelNotReady):
+            await backend.run(model, Selector(label="canary"), images, timeout_s=10)
+    finally:
+        await backend.close()
+
+
+async def test_more_pictures_than_may_wait_are_refused_at_once(tmp_path, saved_model):
+    version = tmp_path / "custom_cnn_classification" / "1"
+    version.mkdir(parents=True)
+    (version / store.SAVED_MODEL_FILE).write_bytes(saved_model.read_bytes())
+    backend = EmbeddedBackend(tmp_path, cpus=1)
+    await backend.start()
+    try:
+        (model,) = await backend.catalog()
+        with pytest.raises(Overloaded, match="pictures wait for custom_cnn_classification already") as caught:
+            await backend.run(model, Selector(), np.zeros((300, 224, 224, 3), np.uint8), timeout_s=10)
+        assert caught.value.retry_after_s
+        await backend.run(model, Selector(), np.zeros((2, 224, 224, 3), np.uint8), timeout_s=10)
+    finally:
+        await backend.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,37 +96,42 @@ class EmbeddedBackend:
 
     def _load(self, entries: store.Entries, configured: Catalog) -> None:
         core = runtime(self._precision)
-        states: dict[tuple[ServedModel, int], str] = {}
-        for model, number in _needed(configured):
+        needed = _needed(configured)
+        failures: dict[tuple[ServedModel, int], LoadError] = {}
+        for model, number in needed:
             directory = entries[model.name].directory(self._root) / str(number)
             try:
                 self._loaded[model, number] = OpenVinoModel.load(
                     core, directory, model, precision=self._precision, cpus=self._cpus
                 )
-                states[model, number] = AVAILABLE
             except LoadError as exc:
                 _log.error("cannot load %s version %d: %s", model.name, number, exc)
-                states[model, number] = _FAILED
-                if store.STABLE in select_labels(entries[model.name], number):
-                    raise ServingError(f"cannot load {model.name} version {number}: {exc}") from exc
-        self._catalog = {
-            model: kept
-            for model, versions in configured.items()
-            if (
-                kept := tuple(
-                    one._replace(state=states[model, one.number]) for one in versions if (model, one.number) in states
-                )
-            )
-        }
-
-
-def select_labels(entry: store.Entry, number: int) -> tuple[str, ...]:
-    """The labels of a version."""
-    return tuple(sorted(label for label, version in entry.labels.items() if version == number))
+                failures[model, number] = exc
+        self._catalog = _reachable(configured, {key: _FAILED if key in failures else AVAILABLE for key in needed})
+        for (model, number), failure in failures.items():
+            if not _answers(self._catalog, model.backbone):
+                raise ServingError(f"cannot load {model.name} version {number}: {failure}") from failure
 
 
 def _version(entry: store.Entry, number: int, state: str) -> Version:
-    return Version(number, state, select_labels(entry, number))
+    return Version(number, state, tuple(sorted(label for label, one in entry.labels.items() if one == number)))
+
+
+def _reachable(configured: Catalog, states: Mapping[tuple[ServedModel, int], str]) -> Catalog:
+    """The versions that have a state, in it."""
+    catalog = {
+        model: tuple(one._replace(state=states[model, one.number]) for one in versions if (model, one.number) in states)
+        for model, versions in configured.items()
+    }
+    return {model: versions for model, versions in catalog.items() if versions}
+
+
+def _answers(catalog: Catalog, backbone: Backbone) -> bool:
+    """Whether a request that asks for nothing in particular gets an answer."""
+    try:
+        return bool(route(catalog, backbone, Selector()))
+    except (UnknownModel, ModelNotReady):
+        return False
 
 
 def _needed(catalog: Catalog) -> list[tuple[ServedModel, int]]:

@@ -29,7 +29,7 @@ HEADLINE_METRIC = "accuracy"
 
 
 def main() -> int:
-    """Run every step; the result is the exit status: 1 when the custom CNN does not beat the baseline."""
+    """Run every step; the result is the exit status: 1 when the custom CNN does not beat the baseline on drawn faces."""
     options = _parser().parse_args()
     started = time.perf_counter()
     out = _fresh(options.out)
@@ -43,10 +43,11 @@ def main() -> int:
         _predict(url, data)
         _step("Score the test split through the running service")
         _command("affect-evaluate", "--url", url, "--data", data, "--out", scores)
-    status = _headline(scores / "metrics.json", [name for name in weights if weights[name] == "none"])
+    beaten = _headline(scores / "metrics.json", [name for name in weights if weights[name] == "none"])
     print(f"\n{time.perf_counter() - started:.0f} s. Plots of the training: {models / 'runs' / '1'}")
     print(f"Try it yourself: affect-serve --models {models}")
-    return status
+    # Ten epochs from scratch prove nothing on somebody's own data; on the drawn faces they must.
+    return 0 if beaten or options.data else 1
 
 
 def _fresh(out: Path) -> Path:
@@ -112,7 +113,8 @@ def _predict(url: str, data: Path) -> None:
         _command("affect-predict", "--url", url, "--backbone", backbone, *pictures)
 
 
-def _headline(metrics: Path, random: list[str]) -> int:
+def _headline(metrics: Path, random: list[str]) -> bool:
+    """Print what was reached; whether the custom CNN beats the baseline."""
     document = json.loads(metrics.read_text())
     baseline = _accuracy(document["baselines"])
     # With real weights any network may carry the headline; a random backbone never does.

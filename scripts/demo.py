@@ -29,7 +29,7 @@ HEADLINE_METRIC = "accuracy"
 
 
 def main() -> int:
-    """Run every step; the result is the exit status: 1 when the custom CNN does not beat the baseline on drawn faces."""
+    """Run every step; the result is the exit status: 1 when the custom CNN loses to the baseline on drawn faces."""
     options = _parser().parse_args()
     started = time.perf_counter()
     out = _fresh(options.out)
@@ -128,11 +128,8 @@ def _headline(metrics: Path, random: list[str]) -> bool:
         print(f"{name}: accuracy {accuracy:.3f} with a RANDOM backbone, near chance as it must be")
     print(f"majority baseline: {baseline:.3f}")
     if reached <= baseline:
-        _loud(
-            f"the custom CNN ({reached:.3f}) does not beat the majority baseline ({baseline:.3f}): something is wrong"
-        )
-        return 1
-    return 0
+        _loud(f"the custom CNN ({reached:.3f}) does not beat the majority baseline ({baseline:.3f})")
+    return reached > baseline
 
 
 def _accuracy(scored: dict[str, Any]) -> float:

@@ -12,14 +12,13 @@ import pydantic
 
 from affect_client.errors import ServiceUnreachable
 from affect_contract.errors import AffectError, DeadlineExceeded
+from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
 
 Picture = bytes | Path
 """The bytes of a JPEG, PNG or WebP file, or where the file is."""
 Outcome = Prediction | AffectError
 
-_TIMEOUT_HEADER: Final = "Affect-Timeout-Ms"
-_REQUEST_ID_HEADER: Final = "X-Request-Id"
 _UNDECLARED: Final = "application/octet-stream"
 
 Answer = TypeVar("Answer")
@@ -70,7 +69,7 @@ def connection(base_url: str, timeout_s: float, api_key: str | None) -> dict[str
     Raises:
         ServiceUnreachable: the URL can name no gateway.
     """
-    headers = {_TIMEOUT_HEADER: str(max(1, round(timeout_s * 1000)))}
+    headers = {TIMEOUT_HEADER: str(max(1, round(timeout_s * 1000)))}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     return {
@@ -151,7 +150,7 @@ def _outcomes(response: httpx.Response, sent: int) -> list[Outcome]:
     results = _body(response, BatchPrediction).results
     if len(results) != sent:
         raise _foreign(response)
-    request_id = response.headers.get(_REQUEST_ID_HEADER)
+    request_id = response.headers.get(REQUEST_ID_HEADER)
     return [
         AffectError.by_code[result.error.code](result.error.detail, request_id=request_id)
         if isinstance(result, FailedPicture)

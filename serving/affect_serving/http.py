@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from affect_contract.errors import FAULTS, AffectError, ErrorCode, InvalidRequest, MethodNotAllowed, NotFound
+from affect_contract.headers import TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
 from affect_serving.backend import Selector
 from affect_serving.intake import (
@@ -74,7 +75,7 @@ class Choice(BaseModel):
 
 Timeout = Annotated[
     int | None,
-    Header(alias="Affect-Timeout-Ms", ge=1, description="Milliseconds the caller waits; a setting, if not given."),
+    Header(alias=TIMEOUT_HEADER, ge=1, description="Milliseconds the caller waits; a setting, if not given."),
 ]
 
 

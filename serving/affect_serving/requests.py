@@ -9,10 +9,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affect_contract.errors import Internal
+from affect_contract.headers import REQUEST_ID_HEADER
 from affect_serving.metrics import Metrics
 from affect_serving.problems import CODE_KEY, INTERNAL_DETAIL, problem_response
 
-REQUEST_ID_HEADER = "X-Request-Id"
 REQUEST_ID_KEY = "affect.request_id"
 
 _ACCEPTED_ID = re.compile(r"[\x21-\x7e]{1,128}")

@@ -1,0 +1,44 @@
+"""Predictions as messages of the gRPC API and back; server and clients share the one translation."""
+
+from affect_contract.models import Backbone
+from affect_contract.proto.affect.v1 import affect_pb2
+from affect_contract.schemas import AnsweringModel, Prediction
+
+
+def prediction_to_proto(prediction: Prediction) -> affect_pb2.PredictResponse:
+    """The message that says what ``prediction`` says; floats become float32, which they were before."""
+    return affect_pb2.PredictResponse(
+        expression=prediction.expression,
+        expression_id=prediction.expression_id,
+        confidence=prediction.confidence,
+        probabilities=prediction.probabilities or {},
+        valence=prediction.valence,
+        arousal=prediction.arousal,
+        backbone=prediction.model.backbone,
+        versions=prediction.model.versions,
+        request_id=prediction.request_id,
+    )
+
+
+def prediction_from_proto(message: affect_pb2.PredictResponse) -> Prediction:
+    """The prediction in a message.
+
+    Raises:
+        ValueError: it holds what no gateway answers.
+    """
+
+    def optional(name: str) -> object:
+        return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
+
+    return Prediction.model_validate(
+        {
+            "expression": optional("expression"),
+            "expression_id": optional("expression_id"),
+            "confidence": optional("confidence"),
+            "probabilities": dict(message.probabilities) or None,
+            "valence": optional("valence"),
+            "arousal": optional("arousal"),
+            "model": AnsweringModel(backbone=Backbone(message.backbone), versions=dict(message.versions)),
+            "request_id": message.request_id,
+        }
+    )

@@ -28,7 +28,7 @@ def prediction_from_proto(message: affect_pb2.PredictResponse) -> Prediction:
     """
 
     def optional(name: str) -> object:
-        return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
+        return getattr(message, name) if message.HasField(name) else None
 
     return Prediction.model_validate(
         {

@@ -94,6 +94,8 @@ class VersionStatus(_Body):
     state: str
     """START, LOADING, AVAILABLE, UNLOADING or END, as TensorFlow Serving names them."""
     labels: list[str]
+    problem: str | None = None
+    """Why it is never asked, although it is there."""
 
 
 class ModelStatus(_Body):
@@ -113,9 +115,12 @@ class ModelList(_Body):
 
 
 class Readiness(_Body):
-    """Whether every configured backbone can answer; the names of those that cannot."""
+    """Whether every configured backbone can answer."""
 
     waiting_for: list[str]
+    """The names of those that cannot."""
+    reasons: dict[str, str] = {}
+    """Why each cannot."""
 
 
 class Problem(_Body):

@@ -43,7 +43,9 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         ServingError: one is missing or wrong.
     """
     parser = argparse.ArgumentParser(
-        prog="affect-serve", description="Serve a models directory over HTTP.", argument_default=argparse.SUPPRESS
+        prog="affect-serve",
+        description="Serve a models directory, or what a TensorFlow Serving serves, over HTTP and gRPC.",
+        argument_default=argparse.SUPPRESS,
     )
     for name, field in Settings.model_fields.items():
         default = "" if field.is_required() or field.default in (None, ()) else f" (default: {field.default})"
@@ -52,8 +54,10 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         return Settings(**vars(parser.parse_args(arguments)))
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
-        name = str(first["loc"][0])
-        raise ServingError(f"{_flag(name)} (or AFFECT_{name.upper()}): {first['msg']}; see --help") from exc
+        problem = first["msg"].removeprefix("Value error, ")
+        name = str(first["loc"][0]) if first["loc"] else ""
+        where = f"{_flag(name)} (or AFFECT_{name.upper()}): " if name else ""
+        raise ServingError(f"{where}{problem}; see --help") from exc
 
 
 def _flag(name: str) -> str:

@@ -17,7 +17,11 @@ from affect_serving.settings import Settings
 
 def create_backend(settings: Settings) -> Backend:
     """The backend that the settings name."""
-    # Here, so that a gateway without the embedded runtime does not need it installed.
+    # Each here, so that a gateway with one of them does not need the other's runtime installed.
+    if settings.models is None:
+        from affect_serving.backends.tfserving import TfServingBackend  # noqa: PLC0415
+
+        return TfServingBackend(settings)
     from affect_serving.backends.embedded import EmbeddedBackend  # noqa: PLC0415
 
     return EmbeddedBackend(
@@ -39,7 +43,8 @@ async def running_app(settings: Settings, backend: Backend) -> AsyncIterator[Fas
     predictor = Predictor(settings, backend, metrics, decoders=usable_cpus())
     await backend.start()
     try:
-        await _check_default_backbone(settings, backend)
+        if settings.models:
+            await _check_default_backbone(settings, backend)
         yield create_http_app(settings, predictor, metrics, version=version("affect-serving"))
     finally:
         await backend.close()

@@ -27,6 +27,8 @@ class Version(NamedTuple):
     number: int
     state: str
     labels: tuple[str, ...]
+    problem: str = ""
+    """Why it is never asked, although it is there: one sentence."""
 
 
 Catalog = Mapping[ServedModel, tuple[Version, ...]]
@@ -46,7 +48,7 @@ class Backend(Protocol):
     """Runs models; the only thing in the gateway that knows a runtime."""
 
     async def start(self) -> None:
-        """Get ready to answer.
+        """Get ready to answer, or start to wait for what others must do first.
 
         Raises:
             ServingError: it never will.
@@ -56,7 +58,11 @@ class Backend(Protocol):
         """Give back everything; calls under way have ended before."""
 
     async def catalog(self) -> Catalog:
-        """What is served now."""
+        """What is served now.
+
+        Raises:
+            AffectError: why that cannot be known.
+        """
 
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float

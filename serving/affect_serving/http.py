@@ -12,7 +12,7 @@ from starlette.responses import Response
 from affect_contract.errors import FAULTS, AffectError, ErrorCode, InvalidRequest, MethodNotAllowed, NotFound
 from affect_contract.headers import TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
-from affect_serving.backend import Selector
+from affect_serving.deadline import Deadline
 from affect_serving.intake import (
     FORM_TYPE,
     JSON_TYPE,
@@ -23,7 +23,7 @@ from affect_serving.intake import (
     several_pictures,
 )
 from affect_serving.metrics import Metrics
-from affect_serving.predictor import Asked, Predictor
+from affect_serving.predictor import Asked, Predictor, select_version
 from affect_serving.problems import CODE_KEY, PROBLEM_TYPE, problem_response
 from affect_serving.requests import REQUEST_ID_KEY, RequestMiddleware
 from affect_serving.settings import Settings
@@ -57,20 +57,10 @@ class Choice(BaseModel):
 
     backbone: str | None = None
     """The network that answers; the default is a setting of the gateway."""
-    version: Annotated[int, Field(ge=1)] | None = None
+    version: Annotated[int | None, Field(json_schema_extra={"minimum": 1})] = None
     """The version that answers; not together with a label."""
     label: str | None = None
     """The label of the version that answers; `stable` unless said."""
-
-    def selector(self) -> Selector:
-        """The version asked for.
-
-        Raises:
-            InvalidRequest: both a version and a label.
-        """
-        if self.version is not None and self.label is not None:
-            raise InvalidRequest("give a version or a label, not both")
-        return Selector(self.version, self.label)
 
 
 Timeout = Annotated[
@@ -138,8 +128,8 @@ def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics) -> 
         responses={503: {"model": Readiness, "description": "Some backbones cannot answer yet."}},
     )
     async def readyz() -> Response:
-        waiting = await predictor.waiting_for()
-        return _json(Readiness(waiting_for=waiting), 503 if waiting else 200)
+        readiness = await predictor.readiness()
+        return _json(readiness, 503 if readiness.waiting_for else 200)
 
     @app.get("/metrics", operation_id="metrics", summary="Prometheus metrics", response_class=Response)
     async def prometheus() -> Response:
@@ -172,8 +162,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _asked(request: Request, choice: Choice, timeout_ms: int | None, settings: Settings) -> Asked:
-    timeout_s = (timeout_ms or settings.deadline_ms) / 1000
-    return Asked(request.scope[REQUEST_ID_KEY], timeout_s, choice.backbone, choice.selector())
+    deadline = Deadline((timeout_ms or settings.deadline_ms) / 1000)
+    selector = select_version(choice.version, choice.label)
+    return Asked(request.scope[REQUEST_ID_KEY], deadline, choice.backbone, selector)
 
 
 def _json(body: BaseModel, status: int = 200) -> Response:

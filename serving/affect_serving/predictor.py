@@ -1,16 +1,15 @@
 """From encoded pictures to answers: decode in threads, route, run, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.errors import AffectError, BackendError, DeadlineExceeded, ModelNotReady, UnknownModel
+from affect_contract.errors import AffectError, BackendError, InvalidRequest, ModelNotReady
 from affect_contract.labels import LABELS
 from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel
 from affect_contract.preprocess import preprocess
@@ -21,14 +20,18 @@ from affect_contract.schemas import (
     ModelList,
     ModelStatus,
     Prediction,
+    Readiness,
     VersionStatus,
 )
-from affect_serving.backend import Backend, ModelAnswer, Selector
+from affect_serving.backend import Backend, Catalog, ModelAnswer, Selector
+from affect_serving.deadline import Deadline
 from affect_serving.metrics import Metrics
 from affect_serving.routing import route, served_backbones
 from affect_serving.settings import Settings
 
 _STABLE: Final = Selector()
+_ANY: Final = "any backbone"
+"""What is waited for while nothing is known to be served."""
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -38,9 +41,22 @@ class Asked:
     """What a caller wants of a picture."""
 
     request_id: str
-    timeout_s: float
+    deadline: Deadline
     backbone: str | None = None
     selector: Selector = _STABLE
+
+
+def select_version(version: int | None, label: str | None) -> Selector:
+    """The selector of what a caller names, on every surface alike.
+
+    Raises:
+        InvalidRequest: both are given, or the version is no version.
+    """
+    if version is not None and label is not None:
+        raise InvalidRequest("give a version or a label, not both")
+    if version is not None and version < 1:
+        raise InvalidRequest(f"version {version} cannot be: versions are whole numbers from 1")
+    return Selector(version, label)
 
 
 class Predictor:
@@ -48,6 +64,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, backend: Backend, metrics: Metrics, *, decoders: int) -> None:
         self._settings = settings
+        self._configured = tuple(dict.fromkeys((*settings.backbones, *filter(None, [settings.default_backbone]))))
         self._backend = backend
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
@@ -62,7 +79,7 @@ class Predictor:
         Raises:
             AffectError: why there is none.
         """
-        async with _deadline(asked.timeout_s):
+        async with asked.deadline.enforced():
             image = await self._decode(picture)
             (answer,) = await self._run(image[np.newaxis], asked)
             return answer
@@ -73,7 +90,7 @@ class Predictor:
         Raises:
             AffectError: why there is no result at all.
         """
-        async with _deadline(asked.timeout_s):
+        async with asked.deadline.enforced():
             decoded = await asyncio.gather(*(self._decode_or_fail(picture) for picture in pictures))
             images = [image for image in decoded if not isinstance(image, FailedPicture)]
             answers = iter(await self._run(np.stack(images), asked) if images else [])
@@ -90,24 +107,48 @@ class Predictor:
                     backbone=model.backbone,
                     tasks=list(model.tasks),
                     versions=[
-                        VersionStatus(version=one.number, state=one.state, labels=list(one.labels)) for one in versions
+                        VersionStatus(
+                            version=one.number, state=one.state, labels=list(one.labels), problem=one.problem or None
+                        )
+                        for one in versions
                     ],
                 )
                 for model, versions in catalog.items()
             ],
         )
 
-    async def waiting_for(self) -> list[str]:
-        """The backbones that cannot answer with their stable version."""
-        catalog = await self._backend.catalog()
-        backbones = self._settings.backbones or served_backbones(catalog)
-        waiting = []
+    async def readiness(self) -> Readiness:
+        """The backbones that cannot answer with their stable version, and why."""
+        try:
+            catalog = await self._backend.catalog()
+        except AffectError as exc:
+            reasons = {str(backbone): exc.detail for backbone in self._configured or (_ANY,)}
+        else:
+            reasons = self._obstacles(catalog)
+        return Readiness(waiting_for=list(reasons), reasons=reasons)
+
+    def _obstacles(self, catalog: Catalog) -> dict[str, str]:
+        served = () if self._settings.backbones else served_backbones(catalog)
+        backbones = dict.fromkeys((*self._configured, *served))
+        if not backbones:
+            return {_ANY: "no model of this service is served: publish one with affect-train"}
+        reasons = {}
         for backbone in backbones:
             try:
-                route(catalog, backbone, _STABLE)
-            except (UnknownModel, ModelNotReady):
-                waiting.append(str(backbone))
-        return waiting
+                self._route(catalog, backbone, _STABLE)
+            except AffectError as exc:
+                reasons[str(backbone)] = exc.detail
+        return reasons
+
+    def _route(self, catalog: Catalog, backbone: str, selector: Selector) -> list[ServedModel]:
+        """See `route`; a backbone that is configured is waited for where it is not served."""
+        if backbone in self._configured and backbone not in served_backbones(catalog):
+            raise ModelNotReady(
+                f"{backbone} is configured and not served: publish it, or name another in AFFECT_BACKBONES and "
+                "AFFECT_DEFAULT_BACKBONE",
+                retry_after_s=1.0,
+            )
+        return route(catalog, backbone, selector)
 
     def _default_backbone(self, served: Sequence[Backbone]) -> Backbone:
         if self._settings.default_backbone:
@@ -134,7 +175,7 @@ class Predictor:
     async def _run(self, images: NDArray[np.uint8], asked: Asked) -> list[Prediction]:
         catalog = await self._backend.catalog()
         backbone = asked.backbone or self._default_backbone(served_backbones(catalog))
-        models = route(catalog, backbone, asked.selector)
+        models = self._route(catalog, backbone, asked.selector)
         with self._metrics.backend_seconds.labels(backbone).time():
             answers = await self._ask(models, images, asked)
         outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
@@ -148,21 +189,14 @@ class Predictor:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._backend.run(model, asked.selector, images, timeout_s=asked.timeout_s))
+                    group.create_task(
+                        self._backend.run(model, asked.selector, images, timeout_s=asked.deadline.left_s())
+                    )
                     for model in models
                 ]
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
-
-
-@asynccontextmanager
-async def _deadline(timeout_s: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError as exc:
-        raise DeadlineExceeded(f"no answer within the {timeout_s:g} s that the request had: give it more") from exc
 
 
 def _check_finite(outputs: Outputs, backbone: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from affect_contract.errors import ModelNotReady, UnknownModel
+from affect_contract.errors import BackendError, ModelNotReady, UnknownModel
 from affect_contract.models import Backbone, ServedModel
 from affect_contract.store import STABLE
 from affect_serving.backend import AVAILABLE, Catalog, Selector, Version
@@ -17,6 +17,7 @@ def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedMod
     Raises:
         UnknownModel: no such backbone, version or label.
         ModelNotReady: it is known, and not able to answer now.
+        BackendError: it is known, and not what the contract says.
     """
     versions = {model: versions for model, versions in catalog.items() if model.backbone == backbone}
     if not versions:
@@ -25,6 +26,9 @@ def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedMod
     if not selected:
         raise UnknownModel(f"{backbone} has no {_wanted(selector)}: {_offers(versions.values())}")
     chosen = _freshest(selected)
+    problems = [selected[model].problem for model in chosen if selected[model].problem]
+    if problems:
+        raise BackendError(f"{problems[0]}; publish another version")
     waiting = [model.name for model in chosen if selected[model].state != AVAILABLE]
     if waiting:
         raise ModelNotReady(f"{', '.join(waiting)} cannot answer yet: try again in a moment", retry_after_s=1.0)
@@ -32,14 +36,14 @@ def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedMod
 
 
 def select(versions: Iterable[Version], selector: Selector) -> Version | None:
-    """The version that a selector means; without labels at all, stable means the latest."""
+    """The version that a selector means; without labels at all, stable means the latest that can answer."""
     versions = list(versions)
     if selector.version is not None:
         return next((one for one in versions if one.number == selector.version), None)
     label = selector.label or STABLE
     labelled = next((one for one in versions if label in one.labels), None)
     if labelled is None and label == STABLE and not any(one.labels for one in versions):
-        return max(versions, default=None)
+        return max((one for one in versions if one.state == AVAILABLE), default=max(versions, default=None))
     return labelled
 
 
@@ -52,7 +56,9 @@ def served_backbones(catalog: Catalog) -> list[Backbone]:
 def _freshest(selected: dict[ServedModel, Version]) -> list[ServedModel]:
     newest = max(version.number for version in selected.values())
     fused = [model for model in selected if model.is_fused and selected[model].number == newest]
-    return fused or [model for model in selected if not model.is_fused]
+    pair = [model for model in selected if not model.is_fused]
+    sound = [several for several in (fused, pair) if several and not any(selected[one].problem for one in several)]
+    return sound[0] if sound else fused or pair
 
 
 def _wanted(selector: Selector) -> str:

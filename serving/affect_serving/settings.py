@@ -1,16 +1,21 @@
 """Every setting of the gateway, read once from flags and ``AFFECT_`` environment variables, then handed down."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from affect_contract.models import Backbone
 from affect_contract.preprocess import HARD_MAX_PIXELS, MAX_IMAGE_BYTES, MAX_PIXELS
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})", re.ASCII)
+_TLS_FILES: Final = ("tfserving_ca", "tfserving_cert", "tfserving_key", "tfserving_server_name")
+
+MAX_PORT: Final = 65535
+Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 
 
 class Precision(StrEnum):
@@ -39,16 +44,30 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    models: Path
-    """The models directory to serve."""
+    models: Path | None = None
+    """The models directory to serve in this process; either this or tfserving."""
+    tfserving: str | None = None
+    """HOST:PORT of the gRPC port of TensorFlow Serving, which then runs the models."""
+    tfserving_tls: bool = False
+    """Whether TensorFlow Serving is spoken to over TLS."""
+    tfserving_ca: Path | None = None
+    """PEM file of the authorities that may vouch for TensorFlow Serving; the system's own, if not set."""
+    tfserving_cert: Path | None = None
+    """PEM file of the certificate that TensorFlow Serving wants of its clients."""
+    tfserving_key: Path | None = None
+    """PEM file of that certificate's key."""
+    tfserving_server_name: str | None = None
+    """The name in TensorFlow Serving's certificate, where it is not its host name."""
 
     host: str = "127.0.0.1"
     """Address to listen on; containers set 0.0.0.0."""
     http_port: Port = 8080
     """Port of the HTTP API; 0 takes any free one."""
+    grpc_port: Port = 9090
+    """Port of the gRPC API; 0 takes any free one."""
 
     backbones: Annotated[tuple[Backbone, ...], NoDecode] = ()
-    """Backbones to load, separated by commas; all that the models directory serves, if none is named."""
+    """Backbones to load, separated by commas; all that are served, if none is named."""
     default_backbone: Backbone | None = None
     """What a request that names no backbone gets; the first one served, if not set."""
 
@@ -66,6 +85,26 @@ class Settings(BaseSettings):
 
     log_level: LogLevel = LogLevel.INFO
     """The least serious messages that are logged."""
+
+    @field_validator("tfserving")
+    @classmethod
+    def _is_host_and_port(cls, value: str | None) -> str | None:
+        if value is not None and not ((match := _HOST_AND_PORT.fullmatch(value)) and 0 < int(match[2]) <= MAX_PORT):
+            raise ValueError(f"{value!r} is not HOST:PORT: give one like tfserving:8500")
+        return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.models is None) == (self.tfserving is None):
+            raise ValueError(
+                "give --models DIR (or AFFECT_MODELS), or --tfserving HOST:PORT (or AFFECT_TFSERVING), and not both"
+            )
+        if (self.tfserving_cert is None) != (self.tfserving_key is None):
+            raise ValueError("give tfserving_cert and tfserving_key together: one is of no use without the other")
+        unused = [name for name in _TLS_FILES if getattr(self, name) is not None]
+        if unused and not self.tfserving_tls:
+            raise ValueError(f"{unused[0]} has no effect without TLS: set tfserving_tls to true")
+        return self
 
     @field_validator("backbones", mode="before")
     @classmethod

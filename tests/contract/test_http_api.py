@@ -277,7 +277,13 @@ async def test_readiness_names_the_backbones_that_cannot_answer_yet():
     async with gateway(backend) as client:
         assert (await client.get("/livez")).status_code == 200
         response = await client.get("/readyz")
-        assert (response.status_code, response.json()) == (503, {"waiting_for": ["densenet121"]})
+        assert (response.status_code, response.json()) == (
+            503,
+            {
+                "waiting_for": ["densenet121"],
+                "reasons": {"densenet121": "densenet121_affect cannot answer yet: try again in a moment"},
+            },
+        )
         refused = await client.post("/predict", content=JPEG, params={"backbone": "densenet121"})
         problem(refused, ErrorCode.MODEL_NOT_READY)
         backend.catalogue = {fused(Backbone.DENSENET121): (Version(1, AVAILABLE, ("stable",)),)}

@@ -1,0 +1,93 @@
+"""Pictures into TensorFlow Serving's requests, and outputs out of its answers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from affect_contract.errors import BackendError
+from affect_contract.labels import LABELS
+from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, ServedModel
+from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_serving.backend import ModelAnswer, Selector
+
+PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
+GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
+
+_SIGNATURES: Final = "signature_def"
+"""The metadata field that holds a model's signatures."""
+_LITTLE_ENDIAN_FLOAT: Final = np.dtype("<f4")
+
+
+def model_spec(model: ServedModel, selector: Selector) -> pb.ModelSpec:
+    """How a request names a model and its version; without either choice the server takes the latest."""
+    spec = pb.ModelSpec(name=model.name)
+    if selector.version is not None:
+        spec.version.value = selector.version
+    elif selector.label:
+        spec.version_label = selector.label
+    return spec
+
+
+def predict_request(model: ServedModel, selector: Selector, images: NDArray[np.uint8]) -> pb.PredictRequest:
+    """The request that asks ``model`` about uint8 ``images`` [n, 224, 224, 3]."""
+    spec = model_spec(model, selector)
+    spec.signature_name = SERVING_SIGNATURE
+    tensor = pb.TensorProto(
+        dtype=pb.DT_UINT8, tensor_shape=_shape(images.shape), tensor_content=np.ascontiguousarray(images).tobytes()
+    )
+    return pb.PredictRequest(model_spec=spec, inputs={IMAGES_INPUT: tensor})
+
+
+def model_answer(response: pb.PredictResponse, model: ServedModel, count: int) -> ModelAnswer:
+    """What a response says of ``count`` pictures.
+
+    Raises:
+        BackendError: it lacks an output, or has one of another shape or type than the contract's.
+    """
+    outputs = {}
+    for name in model.outputs:
+        if name not in response.outputs:
+            raise BackendError(f"{model.name} answered without {name}: publish a version with the contract's outputs")
+        wanted = (count, len(LABELS)) if name == PROBABILITIES else (count,)
+        outputs[name] = _floats(response.outputs[name], wanted, f"{name} of {model.name}")
+    return ModelAnswer(outputs, response.model_spec.version.value)
+
+
+def metadata_request(spec: pb.ModelSpec) -> pb.GetModelMetadataRequest:
+    """The request for a version's signatures."""
+    return pb.GetModelMetadataRequest(model_spec=spec, metadata_field=[_SIGNATURES])
+
+
+def signatures(response: pb.GetModelMetadataResponse) -> Mapping[str, pb.SignatureDef]:
+    """The signatures in a metadata response, by name; none where it has none that can be read."""
+    try:
+        return pb.SignatureDefMap.FromString(response.metadata[_SIGNATURES].value).signature_def
+    except DecodeError:
+        return {}
+
+
+def _shape(sides: Iterable[int]) -> pb.TensorShapeProto:
+    return pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=side) for side in sides])
+
+
+def _floats(tensor: pb.TensorProto, wanted: tuple[int, ...], name: str) -> NDArray[np.float32]:
+    """The values of a float tensor, packed as bytes or typed; the last typed one stands for all that follow."""
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.dtype != pb.DT_FLOAT or shape != wanted:
+        kind = pb.DataType.Name(tensor.dtype) if tensor.dtype in pb.DataType.values() else tensor.dtype
+        raise BackendError(f"{name} came as {kind} {list(shape)}, not DT_FLOAT {list(wanted)}: publish another version")
+    size = int(np.prod(wanted))
+    if tensor.tensor_content:
+        if len(tensor.tensor_content) != size * _LITTLE_ENDIAN_FLOAT.itemsize:
+            raise BackendError(f"{name} came with {len(tensor.tensor_content)} bytes for {size} values: ask again")
+        values = np.frombuffer(tensor.tensor_content, _LITTLE_ENDIAN_FLOAT)
+    else:
+        if not 0 < len(tensor.float_val) <= size:
+            raise BackendError(f"{name} came with {len(tensor.float_val)} values instead of {size}: ask again")
+        given = np.array(tensor.float_val, np.float32)
+        values = np.pad(given, (0, size - len(given)), mode="edge")
+    return values.astype(np.float32, copy=False).reshape(wanted)

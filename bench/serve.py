@@ -115,7 +115,17 @@ def _tutorial(models: Path) -> Server:
 def _ours(name: str, models: Path) -> Server:
     return Server(
         name,
-        lambda port: [sys.executable, "-m", "affect_serving", "--models", str(models), "--http-port", str(port)],
+        lambda port: [
+            sys.executable,
+            "-m",
+            "affect_serving",
+            "--models",
+            str(models),
+            "--http-port",
+            str(port),
+            "--grpc-port",
+            "0",
+        ],
         {},
     )
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel, fused
-from affect_serving.app import running_app
+from affect_serving.app import running_gateway
 from affect_serving.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
+from affect_serving.http import create_http_app
 from affect_serving.routing import select
 from affect_serving.settings import Settings
 
@@ -63,7 +64,9 @@ async def gateway(backend: FakeBackend | None = None, **settings: Any) -> AsyncI
     """An HTTP client of the real application over a fake backend."""
     chosen = Settings(models="unused", **settings)
     async with (
-        running_app(chosen, backend or FakeBackend()) as app,
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
+        running_gateway(chosen, backend or FakeBackend()) as running,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_http_app(*running)), base_url="http://gateway"
+        ) as client,
     ):
         yield client

@@ -16,7 +16,7 @@ _READY: Final = re.compile(r"affect-serve: ready on (http://\S+)")
 _START_S: Final = 120.0
 _STOP_S: Final = 30.0
 # An address in the environment is meant for a gateway that others reach.
-_LOOPBACK: Final = ("--host", "127.0.0.1", "--http-port", "0")
+_LOOPBACK: Final = ("--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0")
 
 
 @contextmanager

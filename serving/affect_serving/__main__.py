@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 import pydantic
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
-from affect_serving.app import create_backend, running_app
+from affect_serving import rpc
+from affect_serving.app import create_backend, running_gateway
 from affect_serving.backend import ServingError
+from affect_serving.http import create_http_app
 from affect_serving.settings import Settings
 
 
@@ -66,11 +69,12 @@ def _flag(name: str) -> str:
 
 async def _serve(settings: Settings) -> None:
     with _bound(settings.host, settings.http_port) as listener:
-        async with running_app(settings, create_backend(settings)) as app:
-            config = uvicorn.Config(
-                app, http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False
-            )
-            server = _Server(config)
+        async with (
+            rpc.bound(settings) as (rpc_server, rpc_port),
+            running_gateway(settings, create_backend(settings)) as gateway,
+            rpc.serving(rpc_server, *gateway),
+        ):
+            server = _Server(create_http_app(*gateway), f"grpc://{_shown(settings.host)}:{rpc_port}")
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, server.stop)
@@ -78,14 +82,21 @@ async def _serve(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says on stdout when it answers; the process, not uvicorn, owns the signals."""
+    """Says on stdout when it answers, and where; the process, not uvicorn, owns the signals."""
+
+    def __init__(self, app: FastAPI, rpc_url: str) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False
+            )
+        )
+        self._rpc_url = rpc_url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            print(f"affect-serve: ready on http://{shown}:{port}", flush=True)  # noqa: T201
+            print(f"affect-serve: ready on http://{_shown(host)}:{port} and {self._rpc_url}", flush=True)  # noqa: T201
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -93,6 +104,11 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         self.should_exit = True
+
+
+def _shown(host: str) -> str:
+    """A host as URLs have it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -2,17 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
-
-from fastapi import FastAPI
+from typing import NamedTuple
 
 from affect_serving.backend import Backend, ServingError
 from affect_serving.cpus import usable_cpus
-from affect_serving.http import create_http_app
 from affect_serving.metrics import Metrics
 from affect_serving.predictor import Predictor
 from affect_serving.routing import served_backbones
 from affect_serving.settings import Settings
+
+
+class Gateway(NamedTuple):
+    """What both surfaces stand on."""
+
+    settings: Settings
+    predictor: Predictor
+    metrics: Metrics
 
 
 def create_backend(settings: Settings) -> Backend:
@@ -33,8 +38,8 @@ def create_backend(settings: Settings) -> Backend:
 
 
 @asynccontextmanager
-async def running_app(settings: Settings, backend: Backend) -> AsyncIterator[FastAPI]:
-    """The gateway's application, its backend started; everything is given back at the end.
+async def running_gateway(settings: Settings, backend: Backend) -> AsyncIterator[Gateway]:
+    """The gateway with its backend started; everything is given back at the end.
 
     Raises:
         ServingError: the gateway cannot answer as it is set up.
@@ -45,7 +50,7 @@ async def running_app(settings: Settings, backend: Backend) -> AsyncIterator[Fas
     try:
         if settings.models:
             await _check_default_backbone(settings, backend)
-        yield create_http_app(settings, predictor, metrics, version=version("affect-serving"))
+        yield Gateway(settings, predictor, metrics)
     finally:
         await backend.close()
         predictor.close()

@@ -1,6 +1,7 @@
 """The HTTP API."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Header, Query, Request
@@ -69,9 +70,9 @@ Timeout = Annotated[
 ]
 
 
-def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, *, version: str) -> FastAPI:
+def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics) -> FastAPI:
     """The ASGI application over a predictor."""
-    app = FastAPI(title="Affect", version=version, description=_DESCRIPTION)
+    app = FastAPI(title="Affect", version=version("affect-serving"), description=_DESCRIPTION)
     app.add_middleware(RequestMiddleware, metrics=metrics)
     _add_error_handlers(app)
     _add_prediction_routes(app, settings, predictor)

@@ -1,9 +1,7 @@
 """What every HTTP request gets, whatever its route: an id, its metrics, and a last net under it."""
 
 import logging
-import re
 import time
-import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,10 +10,10 @@ from affect_contract.errors import Internal
 from affect_contract.headers import REQUEST_ID_HEADER
 from affect_serving.metrics import Metrics
 from affect_serving.problems import CODE_KEY, INTERNAL_DETAIL, problem_response
+from affect_serving.request_ids import request_id
 
 REQUEST_ID_KEY = "affect.request_id"
 
-_ACCEPTED_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _NO_ROUTE = "none"
 
 _log = logging.getLogger(__name__)
@@ -33,15 +31,15 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
-        scope[REQUEST_ID_KEY] = request_id
+        own_id = request_id(Headers(scope=scope).get(REQUEST_ID_HEADER, ""))
+        scope[REQUEST_ID_KEY] = own_id
         status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = own_id
             await send(message)
 
         started = time.perf_counter()
@@ -49,11 +47,11 @@ class RequestMiddleware:
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception:
-                _log.exception("request %s failed", request_id)
+                _log.exception("request %s failed", own_id)
                 if status:
                     raise  # half an answer is out already: let the server break the connection
                 scope[CODE_KEY] = Internal.code
-                await problem_response(Internal(INTERNAL_DETAIL), request_id)(scope, receive, send_with_id)
+                await problem_response(Internal(INTERNAL_DETAIL), own_id)(scope, receive, send_with_id)
             finally:
                 self._record(scope, status, time.perf_counter() - started)
 
@@ -62,8 +60,3 @@ class RequestMiddleware:
         route = getattr(scope.get("route"), "path", _NO_ROUTE)
         self._metrics.requests.labels(route, str(status), scope.get(CODE_KEY, "")).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
-
-
-def _request_id(headers: Headers) -> str:
-    given = headers.get(REQUEST_ID_HEADER, "")
-    return given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex

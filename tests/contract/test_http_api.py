@@ -288,7 +288,7 @@ async def test_readiness_names_the_backbones_that_cannot_answer_yet():
         problem(refused, ErrorCode.MODEL_NOT_READY)
         backend.catalogue = {fused(Backbone.DENSENET121): (Version(1, AVAILABLE, ("stable",)),)}
         response = await client.get("/readyz")
-        assert (response.status_code, response.json()) == (200, {"waiting_for": []})
+        assert (response.status_code, response.json()) == (200, {"waiting_for": [], "reasons": {}})
 
 
 async def test_metrics_count_by_route_and_code_and_never_by_a_strangers_path():

@@ -138,7 +138,7 @@ def test_the_gateways_process_never_loads_tensorflow(url, trained, pictures):
 
 @contextmanager
 def serving(models: Path):
-    words = [sys.executable, "-m", "affect_serving", "--models", str(models), "--http-port", "0"]
+    words = [sys.executable, "-m", "affect_serving", "--models", str(models), "--http-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
@@ -156,7 +156,7 @@ def test_the_gateway_says_when_it_is_ready_and_ends_well_when_asked(trained):
 
 def test_a_port_in_use_is_one_line_and_status_2(trained, url):
     port = url.rpartition(":")[2]
-    done = command("affect-serve", "--models", trained, "--http-port", port, status=2)
+    done = command("affect-serve", "--models", trained, "--http-port", port, "--grpc-port", 0, status=2)
     assert f"cannot listen on 127.0.0.1, port {port}" in done.stderr.splitlines()[-1]
 
 

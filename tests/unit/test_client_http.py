@@ -18,8 +18,9 @@ from affect_contract.errors import (
 )
 from affect_contract.models import Backbone, fused
 from affect_contract.schemas import Prediction
-from affect_serving.app import running_app
+from affect_serving.app import running_gateway
 from affect_serving.backend import Version
+from affect_serving.http import create_http_app
 from affect_serving.settings import Settings
 from tests.gateway import FakeBackend
 from tests.pictures import encoded, patches
@@ -70,8 +71,8 @@ def failing(error):
 @asynccontextmanager
 async def through_the_real_gateway(backend):
     async with (
-        running_app(Settings(models="unused"), backend) as app,
-        AsyncClient(URL, transport=httpx.ASGITransport(app)) as client,
+        running_gateway(Settings(models="unused"), backend) as running,
+        AsyncClient(URL, transport=httpx.ASGITransport(create_http_app(*running))) as client,
     ):
         yield client
 

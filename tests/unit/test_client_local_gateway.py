@@ -57,7 +57,12 @@ def test_it_listens_on_this_machine_alone_whatever_the_environment_says(stand_in
     with local_gateway(tmp_path / "models"):
         _, arguments = noted()
     flags = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    assert flags == {"--models": str(tmp_path / "models"), "--host": "127.0.0.1", "--http-port": "0"}
+    assert flags == {
+        "--models": str(tmp_path / "models"),
+        "--host": "127.0.0.1",
+        "--http-port": "0",
+        "--grpc-port": "0",
+    }
 
 
 def test_what_goes_wrong_inside_ends_it_too(stand_in, noted, tmp_path):

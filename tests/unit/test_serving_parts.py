@@ -118,7 +118,12 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_default(m
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], r"--models \(or AFFECT_MODELS\): Field required"),
+        ([], r"give --models DIR \(or AFFECT_MODELS\), or --tfserving HOST:PORT"),
+        (["--models", "m", "--tfserving", "h:1"], "and not both"),
+        (["--tfserving", "8500"], r"--tfserving \(or AFFECT_TFSERVING\): '8500' is not HOST:PORT"),
+        (["--tfserving", "h:0"], "is not HOST:PORT"),
+        (["--tfserving", "h:1", "--tfserving-ca", "x"], "tfserving_ca has no effect without TLS"),
+        (["--tfserving", "h:1", "--tfserving-tls", "true", "--tfserving-key", "x"], "together"),
         (["--models", "m", "--http-port", "x"], r"--http-port \(or AFFECT_HTTP_PORT\)"),
         (["--models", "m", "--max-pixels", "999999999"], "--max-pixels"),
         (["--models", "m", "--backbones", "vgg"], "--backbones"),
@@ -144,7 +149,7 @@ def test_a_gateway_that_could_not_answer_says_so_in_one_line(tmp_path, capsys, s
     if spoil == "not a model":
         (models / "mobilenet_v2_affect" / "1").mkdir(parents=True)
         (models / "mobilenet_v2_affect" / "1" / "saved_model.pb").write_bytes(b"nonsense")
-    arguments = ["--models", str(models), "--http-port", "0", "--log-level", "error"]
+    arguments = ["--models", str(models), "--http-port", "0", "--grpc-port", "0", "--log-level", "error"]
     assert main([*arguments, *(["--backbones", "densenet121"] if spoil == "no such backbone" else [])]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("affect-serve: ")]
     assert len(lines) == 1

@@ -23,9 +23,10 @@ from affect_contract.errors import (
     UnknownModel,
 )
 from affect_contract.models import MODELS, Backbone, fused
-from affect_serving.app import create_backend, running_app
+from affect_serving.app import create_backend, running_gateway
 from affect_serving.backend import Selector
 from affect_serving.backends.tfserving_errors import MEANINGS
+from affect_serving.http import create_http_app
 from affect_serving.settings import Settings
 from tests.pictures import encoded, patches
 from tests.tfserving.made_up_models import served, tensor_info
@@ -73,8 +74,10 @@ async def gateway_of(server, **settings):
 async def gateway_at(port, **settings):
     chosen = Settings(tfserving=f"127.0.0.1:{port}", **settings)
     async with (
-        running_app(chosen, create_backend(chosen)) as app,
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
+        running_gateway(chosen, create_backend(chosen)) as running,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_http_app(*running)), base_url="http://gateway"
+        ) as client,
     ):
         yield client
 

@@ -1,0 +1,60 @@
+"""The standard health service, saying what `/readyz` says."""
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from affect_serving.predictor import Predictor
+
+_OVERALL: Final = ""
+_EVERY_S: Final = 0.5
+"""How late the health service may be, in seconds."""
+
+
+class HealthFollowsReadiness:
+    """Serves `grpc.health.v1.Health` for the whole server and for each of ``services``."""
+
+    def __init__(self, predictor: Predictor, services: tuple[str, ...]) -> None:
+        self._predictor = predictor
+        self._services = (_OVERALL, *services)
+        self._servicer = health.aio.HealthServicer()
+
+    async def __aenter__(self) -> Self:
+        await self._update()
+        self._task = asyncio.create_task(self._follow(), name="health follows readiness")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """What reflection lists."""
+        return (health.SERVICE_NAME,)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the service."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            await self._update()
+
+    async def _update(self) -> None:
+        readiness = await self._predictor.readiness()
+        state = (
+            health_pb2.HealthCheckResponse.NOT_SERVING
+            if readiness.waiting_for
+            else health_pb2.HealthCheckResponse.SERVING
+        )
+        for service in self._services:
+            await self._servicer.set(service, state)

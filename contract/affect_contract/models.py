@@ -19,8 +19,8 @@ AROUSAL: Final = "arousal"
 """float32 [N], in [-1, 1]."""
 
 MAX_BATCH_SIZE: Final = 32
-ALLOWED_BATCH_SIZES: Final = (1, 8, MAX_BATCH_SIZE)
-"""Batch sizes a server pads to; one warm-up record is written for each."""
+ALLOWED_BATCH_SIZES: Final = (1, 2, 4, 8, 16, MAX_BATCH_SIZE)
+"""Batch sizes a server pads to, so that less than half of a batch is padding; each has a warm-up record."""
 
 
 class Backbone(StrEnum):

@@ -7,15 +7,16 @@ Only files are read and written here; who watches them, and when they have been 
 """
 
 import fcntl
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from google.protobuf import text_format
 
-from affect_contract.files import sync_folder, write_atomically
+from affect_contract.files import write_atomically
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as config_pb2
 
@@ -28,6 +29,7 @@ STABLE: Final = "stable"
 CANARY: Final = "canary"
 """Label of the version that is tried out beside the stable one."""
 
+_LABEL: Final = re.compile(r"[A-Za-z0-9_]+")
 _LOCK_FILE: Final = ".lock"
 _PLATFORM: Final = "tensorflow"
 
@@ -98,12 +100,12 @@ def parse(text: str, root: Path) -> dict[str, Entry]:
         message = text_format.Parse(text, config_pb2.ModelServerConfig())
     except text_format.ParseError as exc:
         raise StoreError(f"{where} is not a ModelServerConfig that affect can keep: {exc}") from exc
-    entries: dict[str, Entry] = {}
-    for config in message.model_config_list.config:
-        if config.name in entries:
-            raise StoreError(f"{where} names the model {config.name!r} twice: keep one of the two entries")
-        entries[config.name] = _from_message(config, root)
-    return entries
+    configs = message.model_config_list.config
+    names = [config.name for config in configs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise StoreError(f"{where} names the model {twice[0]!r} twice: keep one of the two entries")
+    return {config.name: _from_message(config, root) for config in configs}
 
 
 def render(entries: Entries) -> str:
@@ -153,87 +155,6 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def publish(
-    root: Path, staged: Mapping[str, Path], *, base_path: PurePosixPath | None = None, promote: bool = False
-) -> int:
-    """Move finished SavedModel directories in under one new version number, then name them in the config.
-
-    The renames serve nothing yet; each rewrite of the config is whole and atomic, so a process killed at any
-    point leaves either the old models served or the new ones.
-
-    Args:
-        root: the models directory.
-        staged: SavedModel directory by model name, on the same file system as ``root``.
-        base_path: where the model server mounts the models directory; the default keeps what an entry says
-            and is the directory's own absolute path for a new one.
-        promote: make the new version stable; without it, it becomes stable only where the model is new, and
-            canary elsewhere.
-
-    Returns:
-        The version number.
-
-    Raises:
-        StoreError: the directory cannot be read or written.
-    """
-    try:
-        with locked(root):
-            entries = read(root)
-            # From here on the config decides, so that what is renamed in below is not served by being there.
-            write(root, entries)
-            version = next_version(root)
-            for name, directory in staged.items():
-                _move_in(directory, root / name / str(version))
-            mount = base_path or PurePosixPath(root.resolve())
-            for step in publication_steps(entries, staged, version, mount, promote=promote):
-                write(root, step)
-    except OSError as exc:
-        raise StoreError(f"cannot publish to {root}: {exc}") from exc
-    return version
-
-
-def publication_steps(
-    entries: Entries, names: Iterable[str], version: int, mount: PurePosixPath, *, promote: bool
-) -> Iterator[dict[str, Entry]]:
-    """The configs to write, in order: the version is listed, then labelled, then unlabelled ones are dropped.
-
-    A model server refuses a whole file that moves a label to a version it has not loaded yet, so the label
-    moves in a rewrite of its own. A model that is new is labelled at once: it has no label to move.
-    """
-    listed = dict(entries)
-    known = [name for name in names if name in entries]
-    for name in names:
-        if name in entries:
-            listed[name] = replace(entries[name], versions=(*entries[name].versions, version))
-        else:
-            listed[name] = Entry(name, mount / name, (version,), {STABLE: version})
-    yield listed
-    if not known:
-        return
-    labelled = listed | {name: _labelled(listed[name], version, promote=promote) for name in known}
-    yield labelled
-    kept = labelled | {name: _without_unlabelled(labelled[name]) for name in known}
-    if kept != labelled:
-        yield kept
-
-
-def _labelled(entry: Entry, version: int, *, promote: bool) -> Entry:
-    if promote or STABLE not in entry.labels:
-        others = {label: number for label, number in entry.labels.items() if label != CANARY}
-        return replace(entry, labels=others | {STABLE: version})
-    return replace(entry, labels={**entry.labels, CANARY: version})
-
-
-def _without_unlabelled(entry: Entry) -> Entry:
-    named = set(entry.labels.values())
-    return replace(entry, versions=tuple(version for version in entry.versions if version in named))
-
-
-def _move_in(staged: Path, target: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
-    staged.rename(target)
-    sync_folder(target.parent)
-
-
 def _unconfigured(root: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for name in MODELS:
@@ -270,7 +191,11 @@ def _check(entry: Entry, where: Path) -> None:
         raise StoreError(
             f"{where} gives {entry.name} the relative base_path {str(entry.base_path)!r}: make it absolute"
         )
+    if not entry.versions or min(entry.versions) < 1:
+        raise StoreError(f"{where} names no version of {entry.name}: list whole numbers from 1, or remove the entry")
     for label, version in entry.labels.items():
+        if not _LABEL.fullmatch(label):
+            raise StoreError(f"{where} gives {entry.name} the label {label!r}: use letters, digits and _ alone")
         if version not in entry.versions:
             raise StoreError(
                 f"{where} labels version {version} of {entry.name} {label!r} without listing that version: "

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from affect_contract import files, store
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as ours
+from affect_contract.publication import publication_steps, publish
 from affect_contract.store import CANARY, STABLE, Entry, StoreError
 
 MOBILENET, DENSENET = "mobilenet_v2_affect", "densenet121_affect"
@@ -31,10 +32,10 @@ def labels(root: Path) -> dict[str, dict[str, int]]:
 
 
 def test_the_first_publish_is_stable_and_later_ones_are_canary(tmp_path):
-    assert store.publish(tmp_path, staged(tmp_path, MOBILENET)) == 1
+    assert publish(tmp_path, staged(tmp_path, MOBILENET)) == 1
     assert labels(tmp_path) == {MOBILENET: {STABLE: 1}}
-    assert store.publish(tmp_path, staged(tmp_path, MOBILENET)) == 2
-    assert store.publish(tmp_path, staged(tmp_path, MOBILENET)) == 3
+    assert publish(tmp_path, staged(tmp_path, MOBILENET)) == 2
+    assert publish(tmp_path, staged(tmp_path, MOBILENET)) == 3
     assert labels(tmp_path) == {MOBILENET: {STABLE: 1, CANARY: 3}}
     assert store.read(tmp_path)[MOBILENET].versions == (1, 3), "version 2 has lost its label"
     assert store.versions_on_disk(tmp_path / MOBILENET) == (1, 2, 3), "and stays on disk"
@@ -42,14 +43,14 @@ def test_the_first_publish_is_stable_and_later_ones_are_canary(tmp_path):
 
 def test_a_promoted_publish_is_stable_and_ends_the_canary(tmp_path):
     for promote in (False, False, True):
-        store.publish(tmp_path, staged(tmp_path, MOBILENET), promote=promote)
+        publish(tmp_path, staged(tmp_path, MOBILENET), promote=promote)
     assert labels(tmp_path) == {MOBILENET: {STABLE: 3}}
     assert store.read(tmp_path)[MOBILENET].versions == (3,)
 
 
 def test_a_model_that_is_new_is_stable_at_once_beside_one_that_is_not(tmp_path):
-    store.publish(tmp_path, staged(tmp_path, MOBILENET))
-    assert store.publish(tmp_path, staged(tmp_path, MOBILENET, DENSENET)) == 2
+    publish(tmp_path, staged(tmp_path, MOBILENET))
+    assert publish(tmp_path, staged(tmp_path, MOBILENET, DENSENET)) == 2
     assert labels(tmp_path) == {MOBILENET: {STABLE: 1, CANARY: 2}, DENSENET: {STABLE: 2}}
 
 
@@ -57,7 +58,7 @@ def test_no_label_moves_in_the_rewrite_that_names_its_version():
     entries = {MOBILENET: Entry(MOBILENET, PurePosixPath("/models") / MOBILENET, (1, 2), {STABLE: 1, CANARY: 2})}
     for promote in (False, True):
         before = entries
-        steps = list(store.publication_steps(entries, [MOBILENET], 3, PurePosixPath("/models"), promote=promote))
+        steps = list(publication_steps(entries, [MOBILENET], 3, PurePosixPath("/models"), promote=promote))
         assert len(steps) == 3
         for step in steps:
             for label, version in step[MOBILENET].labels.items():
@@ -75,16 +76,16 @@ def test_without_a_config_the_highest_version_is_stable(tmp_path):
 
 
 def test_a_new_version_is_larger_than_any_on_disk_or_listed(tmp_path):
-    store.publish(tmp_path, staged(tmp_path, MOBILENET))
+    publish(tmp_path, staged(tmp_path, MOBILENET))
     (tmp_path / DENSENET / "41").mkdir(parents=True)
     assert store.next_version(tmp_path) == 42
 
 
 def test_the_base_path_is_absolute_and_can_be_the_servers_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    store.publish(Path(), staged(tmp_path, MOBILENET))
+    publish(Path(), staged(tmp_path, MOBILENET))
     assert store.read(tmp_path)[MOBILENET].base_path == PurePosixPath(tmp_path / MOBILENET)
-    store.publish(tmp_path, staged(tmp_path, DENSENET), base_path=PurePosixPath("/models"))
+    publish(tmp_path, staged(tmp_path, DENSENET), base_path=PurePosixPath("/models"))
     entry = store.read(tmp_path)[DENSENET]
     assert entry.base_path == PurePosixPath("/models") / DENSENET
     assert entry.directory(tmp_path) == tmp_path / DENSENET
@@ -116,11 +117,11 @@ def test_killed_at_any_write_the_old_or_the_new_is_served_and_the_next_publish_w
         fatal += 1
         root = tmp_path / str(fatal)
         root.mkdir()
-        store.publish(root, staged(root, MOBILENET, DENSENET))
+        publish(root, staged(root, MOBILENET, DENSENET))
         new = staged(root, MOBILENET, DENSENET)
         at_step(fatal)
         try:
-            store.publish(root, new, promote=promote)
+            publish(root, new, promote=promote)
             survived = True
         except KeyboardInterrupt:
             pass
@@ -128,7 +129,7 @@ def test_killed_at_any_write_the_old_or_the_new_is_served_and_the_next_publish_w
         for entry in store.read(root).values():
             for version in entry.versions:
                 assert (entry.directory(root) / str(version) / store.SAVED_MODEL_FILE).exists()
-        again = store.publish(root, staged(root / "again", MOBILENET, DENSENET), promote=True)
+        again = publish(root, staged(root / "again", MOBILENET, DENSENET), promote=True)
         assert labels(root) == {MOBILENET: {STABLE: again}, DENSENET: {STABLE: again}}
     assert fatal > 5
 
@@ -136,9 +137,7 @@ def test_killed_at_any_write_the_old_or_the_new_is_served_and_the_next_publish_w
 def test_publishes_at_once_get_versions_of_their_own(tmp_path):
     folders = [staged(tmp_path / f"from{number}", MOBILENET) for number in range(4)]
     versions = []
-    threads = [
-        threading.Thread(target=lambda one=one: versions.append(store.publish(tmp_path, one))) for one in folders
-    ]
+    threads = [threading.Thread(target=lambda one=one: versions.append(publish(tmp_path, one))) for one in folders]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -211,13 +210,13 @@ def test_a_missing_directory_is_refused_with_the_way_to_make_one(tmp_path):
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "models").write_text("a file in the way")
     with pytest.raises(StoreError, match="cannot publish to|there is no models directory"):
-        store.publish(tmp_path / "models", staged(tmp_path, MOBILENET))
+        publish(tmp_path / "models", staged(tmp_path, MOBILENET))
 
 
 def test_the_official_protocol_reads_what_is_written_and_means_the_same(tmp_path):
     official = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
-    store.publish(tmp_path, staged(tmp_path, MOBILENET))
-    store.publish(tmp_path, staged(tmp_path, MOBILENET))
+    publish(tmp_path, staged(tmp_path, MOBILENET))
+    publish(tmp_path, staged(tmp_path, MOBILENET))
     text = (tmp_path / store.CONFIG_FILE).read_text()
     theirs = text_format.Parse(text, official.ModelServerConfig())
     mine = text_format.Parse(text, ours.ModelServerConfig())

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from affect_contract import store
 from affect_contract.models import Backbone, ServedModel, Task, fused, single
+from affect_contract.publication import publish
 from affect_dataset import layouts, split
 from affect_dataset.samples import Dataset, Split
 from affect_training import plots, records, weights
@@ -198,7 +199,7 @@ def _publish(
     assignment: split.Assignment,
 ) -> Published:
     staged = _export(order, workspace / "export", trained, history)
-    version = store.publish(order.models, staged, base_path=order.base_path, promote=order.promote)
+    version = publish(order.models, staged, base_path=order.base_path, promote=order.promote)
     shutil.rmtree(workspace / "export")
     shutil.rmtree(workspace / "checkpoints")
     records.write_json(workspace / "history.json", history)

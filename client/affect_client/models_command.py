@@ -1,0 +1,114 @@
+"""``affect-models``: what a models directory serves, and whether a model server can."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from affect_contract import server_files, store
+from affect_contract.models_check import check
+from affect_contract.store import Entry, StoreError
+
+_FINE, _NOT_FINE, _CANNOT_SAY = 0, 1, 2
+_SERVER: Final = "tensorflow_model_server"
+_IN_FLIGHT: Final = 64
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status: 1 when something is wrong, 2 when that cannot be found out."""
+    options = _parser().parse_args(arguments)
+    if not options.models.is_dir():
+        print(  # noqa: T201
+            f"affect-models: there is no models directory {options.models}: train one with affect-train "
+            f"--models {options.models}",
+            file=sys.stderr,
+        )
+        return _CANNOT_SAY
+    try:
+        status: int = options.run(options)
+    except StoreError as exc:
+        print(f"affect-models: {exc}", file=sys.stderr)  # noqa: T201
+        return _NOT_FINE
+    return status
+
+
+def _check(options: argparse.Namespace) -> int:
+    problems = check(options.models, options.mount)
+    if options.json:
+        print(json.dumps({"problems": problems}))  # noqa: T201
+    elif problems:
+        _print_problems(problems)
+    else:
+        for line in _summary(store.read(options.models)):
+            print(line)  # noqa: T201
+    return _NOT_FINE if problems else _FINE
+
+
+def _flags(options: argparse.Namespace) -> int:
+    mount = options.mount or PurePosixPath(options.models.resolve())
+    problems = check(options.models, mount)
+    if problems:
+        _print_problems(problems)
+        return _NOT_FINE
+    flags = server_files.flags(mount, in_flight=options.in_flight, port=options.port, rest_port=options.rest_port)
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    print("\n".join(words) if options.one_per_line else shlex.join([_SERVER, *words]))  # noqa: T201
+    return _FINE
+
+
+def _print_problems(problems: Sequence[str]) -> None:
+    for problem in problems:
+        print(f"affect-models: {problem}", file=sys.stderr)  # noqa: T201
+
+
+def _summary(entries: Mapping[str, Entry]) -> list[str]:
+    width = max(map(len, entries))
+    return [f"{name:{width}}  {_versions(entry)}" for name, entry in sorted(entries.items())]
+
+
+def _versions(entry: Entry) -> str:
+    labels = {version: [label for label, one in entry.labels.items() if one == version] for version in entry.versions}
+    return ", ".join(f"{version} ({', '.join(sorted(labels[version])) or 'no label'})" for version in entry.versions)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="affect-models", description="What a models directory serves.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    checking = _command(
+        commands,
+        "check",
+        "say everything that would stop a TensorFlow Serving or keep a version from being served; else what is served",
+    )
+    checking.add_argument("--json", action="store_true", help="print the problems as a JSON document")
+    checking.set_defaults(run=_check)
+    flags = _command(commands, "flags", f"print the command line that starts {_SERVER} on the directory")
+    flags.add_argument("--port", type=int, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
+    flags.add_argument(
+        "--rest-port", type=int, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
+    )
+    flags.add_argument(
+        "--in-flight",
+        type=int,
+        default=_IN_FLIGHT,
+        help="calls that may be under way at a time: replicas of the gateway x requests in flight in each; more are "
+        "refused as overload (default: %(default)s)",
+    )
+    flags.add_argument("--one-per-line", action="store_true", help="the flags alone, a line each")
+    flags.set_defaults(run=_flags)
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, description: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=description, description=description)
+    parser.add_argument("--models", type=Path, required=True, help="the models directory")
+    parser.add_argument("--mount", type=PurePosixPath, help="where the model server sees it, if elsewhere")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The private part of TensorFlow Serving's protocol, held against the official packages in both directions.
+
+`BatchingParameters` and `MonitoringConfig` are in no package; a real server reads them where one is given.
+"""
+
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2,
+    status_pb2,
+)
+from tensorflow_serving.config import model_server_config_pb2
+
+from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as our_config
+from affect_contract.proto.tfserving.v1 import serving_pb2 as ours
+from affect_serving.backends import tfserving_wire
+
+PAIRS: list[tuple[Any, Any]] = [
+    (ours.TensorShapeProto, tensor_shape_pb2.TensorShapeProto),
+    (ours.TensorShapeProto.Dim, tensor_shape_pb2.TensorShapeProto.Dim),
+    (ours.TensorProto, tensor_pb2.TensorProto),
+    (ours.TensorInfo, meta_graph_pb2.TensorInfo),
+    (ours.SignatureDef, meta_graph_pb2.SignatureDef),
+    (ours.MetaGraphDef, meta_graph_pb2.MetaGraphDef),
+    (ours.SavedModel, saved_model_pb2.SavedModel),
+    (ours.ModelSpec, model_pb2.ModelSpec),
+    (ours.PredictRequest, predict_pb2.PredictRequest),
+    (ours.PredictResponse, predict_pb2.PredictResponse),
+    (ours.StatusProto, status_pb2.StatusProto),
+    (ours.GetModelStatusRequest, get_model_status_pb2.GetModelStatusRequest),
+    (ours.ModelVersionStatus, get_model_status_pb2.ModelVersionStatus),
+    (ours.GetModelStatusResponse, get_model_status_pb2.GetModelStatusResponse),
+    (ours.SignatureDefMap, get_model_metadata_pb2.SignatureDefMap),
+    (ours.GetModelMetadataRequest, get_model_metadata_pb2.GetModelMetadataRequest),
+    (ours.GetModelMetadataResponse, get_model_metadata_pb2.GetModelMetadataResponse),
+    (ours.PredictLog, prediction_log_pb2.PredictLog),
+    (ours.PredictionLog, prediction_log_pb2.PredictionLog),
+    (our_config.ModelServerConfig, model_server_config_pb2.ModelServerConfig),
+    (our_config.ModelConfigList, model_server_config_pb2.ModelConfigList),
+    (our_config.ModelConfig, model_server_config_pb2.ModelConfig),
+]
+SCALARS = {
+    FieldDescriptor.TYPE_STRING: st.text(max_size=8),
+    FieldDescriptor.TYPE_BYTES: st.binary(max_size=8),
+    FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_FLOAT: st.floats(width=32, allow_nan=False),
+    FieldDescriptor.TYPE_INT64: st.integers(-(2**63), 2**63 - 1),
+    FieldDescriptor.TYPE_INT32: st.integers(0, 16),
+    FieldDescriptor.TYPE_UINT32: st.integers(0, 2**32 - 1),
+}
+WIRE_COMPATIBLE = {FieldDescriptor.TYPE_ENUM: FieldDescriptor.TYPE_INT32}
+"""An enum and an int32 are the same bytes."""
+
+by_name = pytest.mark.parametrize(("our", "official"), PAIRS, ids=[our.DESCRIPTOR.name for our, _ in PAIRS])
+
+
+def kind(field: FieldDescriptor) -> int:
+    return WIRE_COMPATIBLE.get(field.type, field.type)
+
+
+def alone_in_its_oneof(official: FieldDescriptor, our) -> bool:
+    """Whether the other members of an official oneof are not known here, so that it needs none."""
+    known = our.DESCRIPTOR.fields_by_name
+    return sum(field.name in known for field in official.containing_oneof.fields) == 1
+
+
+def oneof(field: FieldDescriptor) -> str | None:
+    return field.containing_oneof.name if field.containing_oneof else None
+
+
+def test_every_message_is_compared():
+    messages = set(ours.DESCRIPTOR.message_types_by_name)
+    assert messages <= {our.DESCRIPTOR.name for our, _ in PAIRS}
+
+
+@by_name
+def test_every_field_has_the_official_number_type_and_oneof(our, official):
+    theirs = official.DESCRIPTOR.fields_by_name
+    for field in our.DESCRIPTOR.fields:
+        other = theirs[field.name]
+        assert (field.number, kind(field), field.is_repeated) == (other.number, kind(other), other.is_repeated)
+        assert oneof(field) == oneof(other) or alone_in_its_oneof(other, our)
+
+
+@pytest.mark.parametrize(
+    ("our", "official"),
+    [
+        (ours.DataType, types_pb2.DataType),
+        (ours.ModelVersionStatus.State, get_model_status_pb2.ModelVersionStatus.State),
+    ],
+    ids=["DataType", "State"],
+)
+def test_every_enum_value_has_the_official_number(our, official):
+    assert {name: official.Value(name) for name in our.keys()} == dict(our.items())  # noqa: SIM118 - not a mapping
+
+
+@by_name
+@given(data=st.data())
+def test_what_is_written_here_reads_the_same_there_and_back(our, official, data):
+    message = data.draw(filled(our.DESCRIPTOR, our))
+    there = official.FromString(message.SerializeToString(deterministic=True))
+    assert our.FromString(there.SerializeToString(deterministic=True)) == message
+
+
+@given(data=st.data())
+def test_fields_that_are_not_known_here_do_no_harm(data):
+    version = data.draw(st.integers(1, 2**40))
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[1.5], half_val=[3], version_number=7)
+    response = predict_pb2.PredictResponse(outputs={"valence": tensor})
+    response.model_spec.version.value = version
+    read = ours.PredictResponse.FromString(response.SerializeToString())
+    assert list(read.outputs["valence"].float_val) == [1.5]
+    assert read.model_spec.version.value == version
+
+
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [
+        (tfserving_wire.PREDICT, prediction_service_pb2),
+        (tfserving_wire.GET_MODEL_METADATA, prediction_service_pb2),
+        (tfserving_wire.GET_MODEL_STATUS, model_service_pb2),
+    ],
+)
+def test_every_method_path_is_one_of_the_official_services(path, module):
+    services = module.DESCRIPTOR.services_by_name.values()
+    assert path in {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}
+
+
+def filled(descriptor, message_class) -> st.SearchStrategy[Message]:
+    """Messages with any of their fields set; at most one of each oneof, small, as deep as they go."""
+    fields = [
+        field for field in descriptor.fields if not (field.message_type and field.message_type.GetOptions().map_entry)
+    ]
+    chosen = (
+        st.lists(st.sampled_from(fields), unique_by=lambda field: oneof(field) or field.name) if fields else st.just([])
+    )
+
+    @st.composite
+    def draw_message(draw):
+        message = message_class()
+        for field in draw(chosen):
+            if field.message_type:
+                inner = draw(filled(field.message_type, field.message_type._concrete_class))
+                target = getattr(message, field.name)
+                (target.add() if field.is_repeated else target).MergeFrom(inner)
+                if not field.is_repeated:
+                    target.SetInParent()
+            elif field.is_repeated:
+                getattr(message, field.name).append(draw(scalar(field)))
+            else:
+                setattr(message, field.name, draw(scalar(field)))
+        return message
+
+    return draw_message()
+
+
+def scalar(field) -> st.SearchStrategy:
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return st.sampled_from([value.number for value in field.enum_type.values])
+    return SCALARS[field.type]

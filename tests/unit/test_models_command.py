@@ -1,0 +1,241 @@
+"""`affect-models check` and `flags`: what would stop a model server is found before it is started."""
+
+import json
+import shutil
+import struct
+
+import pytest
+from google.protobuf import text_format
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+from affect_client import models_command
+from affect_contract.models import ALLOWED_BATCH_SIZES, MODELS
+from affect_contract.proto.tfserving.v1 import server_files_pb2
+from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.saved_models import SavedModelError, WarmupRecord, read_signatures, read_warmup
+from affect_contract.server_files import write_missing
+from affect_contract.store import STABLE, WARMUP_FILE, Entry, write
+from tests.tfserving.made_up_models import signature
+
+NAME = "mobilenet_v2_affect"
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A models directory with one version of one model that all is well with."""
+    directory = tmp_path / NAME / "1"
+    (directory / "assets.extra").mkdir(parents=True)
+    write_signatures(directory, serving_default=signature(MODELS[NAME]))
+    (directory / WARMUP_FILE).write_bytes(records((1, 32)))
+    write_missing(tmp_path)
+    write(tmp_path, {NAME: Entry(NAME, tmp_path / NAME, (1,), {STABLE: 1})})
+    return tmp_path
+
+
+def write_signatures(directory, **signatures):
+    saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+    graph = saved.meta_graphs.add()
+    for name, declared in signatures.items():
+        graph.signature_def[name].CopyFrom(declared)
+    (directory / "saved_model.pb").write_bytes(saved.SerializeToString())
+
+
+def records(sizes):
+    content = b""
+    for size in sizes:
+        log = pb.PredictionLog()
+        log.predict_log.request.model_spec.signature_name = "serving_default"
+        log.predict_log.request.inputs["images"].tensor_shape.dim.add(size=size)
+        data = log.SerializeToString()
+        content += struct.pack("<QI", len(data), 0) + data + struct.pack("<I", 0)
+    return content
+
+
+def run(capsys, *arguments):
+    status = models_command.main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_a_directory_that_is_well_says_what_it_serves(models, capsys):
+    status, out, err = run(capsys, "check", "--models", models)
+    assert (status, err) == (0, "")
+    assert out == f"{NAME}  1 (stable)\n"
+
+
+def test_what_training_publishes_is_well(trained, capsys):
+    assert run(capsys, "check", "--models", trained)[0] == 0
+
+
+def break_nothing_but(change):
+    return pytest.param(change, id=change.__name__)
+
+
+def an_empty_saved_model(models):
+    (models / NAME / "1/saved_model.pb").write_bytes(b"")
+    return "saved_model.pb has no signature"
+
+
+def a_saved_model_cut_off(models):
+    path = models / NAME / "1/saved_model.pb"
+    path.write_bytes(path.read_bytes()[:-5])
+    return "saved_model.pb is cut off"
+
+
+def a_missing_version(models):
+    shutil.rmtree(models / NAME)
+    return "saved_model.pb cannot be read"
+
+
+def another_signature(models):
+    declared = signature(MODELS[NAME])
+    declared.inputs["images"].dtype = types_pb2.DT_FLOAT
+    write_signatures(models / NAME / "1", serving_default=declared)
+    return "its input images is DT_FLOAT, not DT_UINT8"
+
+
+def a_warmup_larger_than_a_batch(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1, 33)))
+    return "a record of 33 pictures"
+
+
+def a_warmup_cut_off(models):
+    path = models / NAME / "1" / WARMUP_FILE
+    path.write_bytes(path.read_bytes()[:-5])
+    return "is cut off or no TFRecord file"
+
+
+def a_relative_base_path(models):
+    config = models / "models.config"
+    config.write_text(config.read_text().replace(str(models / NAME), NAME))
+    return "relative base_path"
+
+
+def a_label_with_a_hyphen(models):
+    config = models / "models.config"
+    config.write_text(config.read_text().replace('"stable"', '"a-b"'))
+    return "use letters, digits and _ alone"
+
+
+def an_entry_without_versions(models):
+    config = models / "models.config"
+    config.write_text(f'model_config_list {{ config {{ name: "{NAME}" base_path: "/nowhere" }} }}')
+    return "names no version"
+
+
+def no_config(models):
+    (models / "models.config").unlink()
+    return "has no models.config"
+
+
+def a_setting_nobody_knows(models):
+    (models / "models.config").write_text("model_config_list { surprise: 1 }")
+    return "is not a ModelServerConfig"
+
+
+def sizes_that_do_not_rise(models):
+    (models / "batching.config").write_text("max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 1")
+    return "must rise and end with max_batch_size"
+
+
+def batching_that_is_no_text(models):
+    (models / "batching.config").write_text("max_batch_size 8 {")
+    return "is no BatchingParameters"
+
+
+def no_monitoring(models):
+    (models / "monitoring.config").unlink()
+    return "monitoring.config cannot be read"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        break_nothing_but(change)
+        for change in (
+            an_empty_saved_model, a_saved_model_cut_off, a_missing_version, another_signature,
+            a_warmup_larger_than_a_batch, a_warmup_cut_off, a_relative_base_path, a_label_with_a_hyphen,
+            an_entry_without_versions, no_config, a_setting_nobody_knows, sizes_that_do_not_rise,
+            batching_that_is_no_text, no_monitoring,
+        )
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["check", "flags"])
+def test_what_would_stop_the_server_is_refused_with_the_file_and_the_reason(models, capsys, command, change):
+    sentence = change(models)
+    status, out, err = run(capsys, command, "--models", models)
+    assert (status, out) == (1, "")
+    assert sentence in err
+    assert str(models) in err
+
+
+def test_all_problems_are_told_at_once_and_as_json_too(models, capsys):
+    a_warmup_cut_off(models)
+    an_empty_saved_model(models)
+    status, out, _ = run(capsys, "check", "--models", models, "--json")
+    assert status == 1
+    assert len(json.loads(out)["problems"]) == 2
+
+
+def test_a_base_path_outside_the_mount_is_told(models, capsys):
+    status, _, err = run(capsys, "flags", "--models", models, "--mount", "/models")
+    assert status == 1
+    assert "--base-path /models" in err
+
+
+def test_no_directory_is_another_exit_status(tmp_path, capsys):
+    status, _, err = run(capsys, "check", "--models", tmp_path / "none")
+    assert status == 2
+    assert "affect-train" in err
+
+
+def test_the_flags_name_the_files_that_are_there(models, capsys):
+    status, out, _ = run(capsys, "flags", "--models", models, "--in-flight", 48, "--port", 9000, "--one-per-line")
+    assert status == 0
+    flags = dict(line.removeprefix("--").split("=", 1) for line in out.splitlines())
+    for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
+        assert (models / flags[name]).is_file()
+    assert (flags["port"], flags["grpc_max_threads"], flags["enable_batching"]) == ("9000", "48", "true")
+
+
+def test_the_command_line_is_one_line_for_a_shell(models, capsys):
+    _, out, _ = run(capsys, "flags", "--models", models)
+    assert out.startswith("tensorflow_model_server --port=8500 ")
+    assert out.count("\n") == 1
+
+
+def test_batches_have_the_sizes_of_the_warmup_records(trained):
+    text = (trained / "batching.config").read_text()
+    parameters = text_format.Parse(text, server_files_pb2.BatchingParameters())
+    recorded = {record.batch_size for record in read_warmup(trained / NAME / "1" / WARMUP_FILE)}
+    assert tuple(parameters.allowed_batch_sizes) == ALLOWED_BATCH_SIZES == tuple(sorted(recorded))
+
+
+def test_files_that_somebody_changed_stay_as_they_are(tmp_path):
+    (tmp_path / "batching.config").write_text("max_batch_size { value: 16 }")
+    write_missing(tmp_path)
+    assert (tmp_path / "batching.config").read_text() == "max_batch_size { value: 16 }"
+    assert "prometheus" in (tmp_path / "monitoring.config").read_text()
+
+
+@given(content=st.binary(max_size=300))
+def test_any_bytes_are_signatures_or_an_error_of_their_own(tmp_path_factory, content):
+    directory = tmp_path_factory.mktemp("version")
+    (directory / "saved_model.pb").write_bytes(content)
+    try:
+        assert read_signatures(directory)
+    except SavedModelError as exc:
+        assert "saved_model.pb" in str(exc)
+
+
+@given(content=st.binary(max_size=300) | st.binary(max_size=40).map(lambda tail: records((1, 4)) + tail))
+def test_any_bytes_are_warmup_records_or_an_error_of_their_own(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("version") / "warmup"
+    path.write_bytes(content)
+    try:
+        assert all(isinstance(record, WarmupRecord) for record in read_warmup(path))
+    except SavedModelError as exc:
+        assert "warmup" in str(exc)

@@ -1,15 +1,19 @@
 """The gateway in-process over a backend that does as it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
+import uvicorn
 from numpy.typing import NDArray
 
 from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel, fused
+from affect_serving import rpc
 from affect_serving.app import running_gateway
 from affect_serving.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
 from affect_serving.http import create_http_app
@@ -27,6 +31,7 @@ class FakeBackend:
         self.asked: list[tuple[str, Selector]] = []
         self.stopped = 0
         self.spoil: Any = None
+        self.before: Any = None
 
     async def start(self) -> None: ...
 
@@ -44,6 +49,8 @@ class FakeBackend:
         except asyncio.CancelledError:
             self.stopped += 1
             raise
+        if self.before:
+            self.before()
         if self.failure:
             raise self.failure
         version = select(self.catalogue[model], selector)
@@ -70,3 +77,42 @@ async def gateway(backend: FakeBackend | None = None, **settings: Any) -> AsyncI
         ) as client,
     ):
         yield client
+
+
+class Urls(NamedTuple):
+    """Where a gateway listens."""
+
+    http: str
+    rpc: str
+
+
+@contextmanager
+def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
+    """The whole gateway on two free ports of loopback, in a thread of its own."""
+    chosen = Settings(models="unused", grpc_port=0, **settings)
+    listener = socket.create_server(("127.0.0.1", 0))
+    ready = threading.Event()
+    rpc_ports: list[int] = []
+    servers: list[uvicorn.Server] = []
+
+    async def serve() -> None:
+        async with (
+            rpc.bound(chosen) as (rpc_server, port),
+            running_gateway(chosen, backend) as running,
+            rpc.serving(rpc_server, *running),
+        ):
+            config = uvicorn.Config(create_http_app(*running), lifespan="off", log_config=None)
+            servers.append(uvicorn.Server(config))
+            rpc_ports.append(port)
+            ready.set()
+            await servers[0].serve(sockets=[listener])
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield Urls(f"http://127.0.0.1:{listener.getsockname()[1]}", f"grpc://127.0.0.1:{rpc_ports[0]}")
+    finally:
+        servers[0].should_exit = True
+        thread.join(30)
+        listener.close()

@@ -1,6 +1,21 @@
 """Clients of the gateway, and the offline evaluation job."""
 
+from affect_client.connect import connect, connect_async
 from affect_client.errors import ServiceUnreachable
 from affect_client.http import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
+from affect_client.many import Answered
+from affect_client.rpc import DEFAULT_ADDRESS, AsyncGrpcClient, GrpcClient
 
-__all__ = ["DEFAULT_TIMEOUT_S", "DEFAULT_URL", "AsyncClient", "Client", "ServiceUnreachable"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "DEFAULT_TIMEOUT_S",
+    "DEFAULT_URL",
+    "Answered",
+    "AsyncClient",
+    "AsyncGrpcClient",
+    "Client",
+    "GrpcClient",
+    "ServiceUnreachable",
+    "connect",
+    "connect_async",
+]

@@ -1,13 +1,20 @@
 """Clients of the gateway's HTTP API, one that blocks and one for asyncio; they differ in nothing else."""
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Generator, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import httpx
 
-from affect_client import wire
-from affect_client.wire import Call, Outcome, Picture
+from affect_client import http_wire as wire
+from affect_client.errors import ServiceUnreachable
+from affect_client.http_wire import Call
+from affect_client.many import DEFAULT_IN_FLIGHT, Answered, Outcome, Picture, answered_in_order, answered_in_order_async
+from affect_client.retry import DEFAULT_RETRIES, Attempts
+from affect_contract.errors import AffectError
 from affect_contract.schemas import ModelList, Prediction, Readiness
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -24,7 +31,8 @@ class Client:
 
     Args:
         base_url: where the gateway is.
-        timeout_s: seconds that an answer may take; the gateway is told, and gives up then too.
+        timeout_s: seconds that a call may take, all its attempts included; the gateway is told, and gives up then too.
+        retries: how often a call is sent again that failed for a reason that may pass.
         api_key: sent as a bearer token.
         transport: an httpx transport in place of the network.
 
@@ -41,11 +49,13 @@ class Client:
         base_url: str = DEFAULT_URL,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: int = DEFAULT_RETRIES,
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._http = httpx.Client(transport=transport, **wire.connection(base_url, timeout_s, api_key))
+        self._retries = retries
+        self._http = httpx.Client(transport=transport, **wire.connection(base_url, api_key))
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +96,32 @@ class Client:
         """Read several pictures in one call: for each, in order, the answer or the error it met."""
         return self._send(wire.predict_batch(images, backbone, version, label))
 
+    def predict_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        backbone: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        progress: bool = False,
+    ) -> Generator[Answered]:
+        """Read any number of pictures: each with its answer or the error it met, in order, in bounded memory.
+
+        Args:
+            pictures: taken as they are needed; files are read when it is their turn.
+            backbone: the network to ask; the gateway's default, if not given.
+            version: the version to ask.
+            label: the label of the version to ask; not together with ``version``.
+            in_flight: how many are under way at a time.
+            progress: whether a bar on stderr tells how far it is.
+
+        Raises:
+            ServiceUnreachable: no gateway answers any more.
+        """
+        predict = partial(self.predict, backbone=backbone, version=version, label=label)
+        return answered_in_order(predict, pictures, in_flight=in_flight, progress=progress)
+
     def models(self) -> ModelList:
         """What the gateway serves."""
         return self._send(wire.models())
@@ -95,8 +131,19 @@ class Client:
         return self._send(wire.ready())
 
     def _send(self, call: Call[Answer]) -> Answer:
+        attempts = Attempts(self._timeout_s, self._retries)
+        while True:
+            try:
+                return self._once(call, attempts.left_s())
+            except (AffectError, ServiceUnreachable) as exc:
+                wait_s = attempts.wait_s(exc)
+                if wait_s is None:
+                    raise
+            time.sleep(wait_s)
+
+    def _once(self, call: Call[Answer], left_s: float) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):
-            response = self._http.request(**call.request)
+            response = self._http.request(**call.request, **wire.allowance(left_s))
         return call.read(response)
 
 
@@ -108,11 +155,13 @@ class AsyncClient:
         base_url: str = DEFAULT_URL,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: int = DEFAULT_RETRIES,
         api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(transport=transport, **wire.connection(base_url, timeout_s, api_key))
+        self._retries = retries
+        self._http = httpx.AsyncClient(transport=transport, **wire.connection(base_url, api_key))
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,6 +192,20 @@ class AsyncClient:
         """See `Client.predict_batch`."""
         return await self._send(wire.predict_batch(images, backbone, version, label))
 
+    def predict_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        backbone: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        progress: bool = False,
+    ) -> AsyncGenerator[Answered]:
+        """See `Client.predict_many`."""
+        predict = partial(self.predict, backbone=backbone, version=version, label=label)
+        return answered_in_order_async(predict, pictures, in_flight=in_flight, progress=progress)
+
     async def models(self) -> ModelList:
         """See `Client.models`."""
         return await self._send(wire.models())
@@ -152,6 +215,17 @@ class AsyncClient:
         return await self._send(wire.ready())
 
     async def _send(self, call: Call[Answer]) -> Answer:
+        attempts = Attempts(self._timeout_s, self._retries)
+        while True:
+            try:
+                return await self._once(call, attempts.left_s())
+            except (AffectError, ServiceUnreachable) as exc:
+                wait_s = attempts.wait_s(exc)
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
+
+    async def _once(self, call: Call[Answer], left_s: float) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):
-            response = await self._http.request(**call.request)
+            response = await self._http.request(**call.request, **wire.allowance(left_s))
         return call.read(response)

@@ -6,16 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from affect_client.connect import connect
 from affect_client.errors import ServiceUnreachable
-from affect_client.http import DEFAULT_URL, Client
+from affect_client.http import DEFAULT_TIMEOUT_S, DEFAULT_URL
 from affect_client.local_gateway import local_gateway
-from affect_client.wire import Outcome
-from affect_contract.errors import AffectError, InvalidImage
+from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
+from affect_contract.errors import AffectError
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
@@ -62,23 +63,17 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
 
 def _run(options: argparse.Namespace) -> int:
     files = find_pictures(options.images)
-    with _gateway(options) as url, Client(url) as client:
+    with _gateway(options) as url, connect(url, timeout_s=options.timeout) as client:
         write = _write_json if options.json else _TableWriter(files)
         failures = 0
-        for file in files:
-            outcome = _ask(client, file, options)
-            failures += isinstance(outcome, AffectError)
-            write(file, outcome)
+        # A bar only where the rows do not show how far it is.
+        progress = sys.stderr.isatty() and not sys.stdout.isatty()
+        choice = {"backbone": options.backbone, "version": options.version, "label": options.label}
+        with closing(client.predict_many(files, in_flight=options.in_flight, progress=progress, **choice)) as answers:
+            for file, (_, outcome) in zip(files, answers, strict=True):
+                failures += isinstance(outcome, AffectError)
+                write(file, outcome)
     return _SOME_FAILED if failures else _ANSWERED
-
-
-def _ask(client: Client, file: Path, options: argparse.Namespace) -> Outcome:
-    try:
-        return client.predict(file, backbone=options.backbone, version=options.version, label=options.label)
-    except AffectError as exc:
-        return exc
-    except OSError as exc:
-        return InvalidImage(f"the file cannot be read: {exc.strerror or exc}")
 
 
 @contextmanager
@@ -140,6 +135,16 @@ def _number(value: float | None, form: str) -> str:
     return _NONE if value is None else format(value, form)
 
 
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        number = kind(text)
+        if not number > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return number
+
+    return convert
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="affect-predict",
@@ -148,12 +153,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture, or folder of pictures")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", default=DEFAULT_URL, help="a running gateway (default: %(default)s)")
+    where.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
     where.add_argument("--models", type=Path, help="a models directory: serve it for the time of this call")
     parser.add_argument("--backbone", help="the network to ask (default: the gateway's)")
     version = parser.add_mutually_exclusive_group()
     version.add_argument("--version", type=int, help="the version to ask (default: stable)")
     version.add_argument("--label", help="the label of the version to ask (default: stable)")
+    parser.add_argument(
+        "--timeout", type=_positive(float), default=DEFAULT_TIMEOUT_S, metavar="SECONDS",
+        help="time for one picture (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--in-flight", type=_positive(int), default=DEFAULT_IN_FLIGHT, metavar="N",
+        help="pictures under way at a time (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON document a picture and line")
     return parser
 

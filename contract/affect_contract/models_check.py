@@ -93,7 +93,7 @@ def _largest_batch(path: Path) -> int:
         raise StoreError(f"{path} sets no max_batch_size: set one, or remove the file and publish again")
     if sizes and (sizes != sorted(set(sizes)) or sizes[-1] != largest):
         raise StoreError(
-            f"{path} has the allowed_batch_sizes {sizes}: they must rise, and end with max_batch_size {largest}"
+            f"{path} has the allowed_batch_sizes {sizes}: they must rise and end with max_batch_size {largest}"
         )
     return largest
 

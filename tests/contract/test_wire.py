@@ -74,7 +74,8 @@ def kind(field: FieldDescriptor) -> int:
 def alone_in_its_oneof(official: FieldDescriptor, our) -> bool:
     """Whether the other members of an official oneof are not known here, so that it needs none."""
     known = our.DESCRIPTOR.fields_by_name
-    return sum(field.name in known for field in official.containing_oneof.fields) == 1
+    siblings = official.containing_oneof.fields if official.containing_oneof else ()
+    return sum(field.name in known for field in siblings) == 1
 
 
 def oneof(field: FieldDescriptor) -> str | None:

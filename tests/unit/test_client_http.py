@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from affect_client import DEFAULT_TIMEOUT_S, AsyncClient, Client, ServiceUnreachable
-from affect_client.wire import connection
+from affect_client.http_wire import connection
 from affect_contract.errors import (
     FAULTS,
     AffectError,
@@ -37,9 +37,9 @@ def ask(request):
     async def call(handler, method, *arguments, options=None, **choice):
         transport = httpx.MockTransport(handler)
         if request.param == "sync":
-            with Client(URL, transport=transport, **(options or {})) as client:
+            with Client(URL, transport=transport, **{"retries": 0, **(options or {})}) as client:
                 return getattr(client, method)(*arguments, **choice)
-        async with AsyncClient(URL, transport=transport, **(options or {})) as client:
+        async with AsyncClient(URL, transport=transport, **{"retries": 0, **(options or {})}) as client:
             return await getattr(client, method)(*arguments, **choice)
 
     return call
@@ -278,4 +278,4 @@ def test_a_gateway_below_a_path_is_asked_there():
     [("http://127.0.0.1:1", False), ("http://localhost:1", False), ("http://[::1]:1", False), (URL, True)],
 )
 def test_proxies_of_the_environment_never_stand_before_the_own_machine(url, through_proxies):
-    assert connection(url, 1.0, None)["trust_env"] is through_proxies
+    assert connection(url, None)["trust_env"] is through_proxies

@@ -111,7 +111,7 @@ def test_a_file_that_cannot_be_read_is_reported_in_its_place(url, pictures, gate
         return answer(*request)
 
     monkeypatch.setattr(gateway, "reply", reply)
-    assert main([str(pictures), "--url", url, "--json"]) == 1
+    assert main([str(pictures), "--url", url, "--json", "--in-flight", "1"]) == 1
     documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert ["error" in document for document in documents] == [False, True, False]
     assert documents[1]["error"]["detail"] == "the file cannot be read: No such file or directory"

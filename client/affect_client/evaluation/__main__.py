@@ -67,14 +67,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 async def _find(options: argparse.Namespace) -> list[Pin]:
-    async with AsyncClient(options.url, timeout_s=options.timeout_s) as client:
+    async with AsyncClient(options.url, timeout_s=options.timeout_s, retries=0) as client:
         return pins(await client.models(), options.backbones)
 
 
 async def _ask(
     options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequence[Pin], predictions: Path
 ) -> None:
-    async with AsyncClient(options.url, timeout_s=options.timeout_s) as client:
+    async with AsyncClient(options.url, timeout_s=options.timeout_s, retries=0) as client:
         await ask(client, samples, chosen, predictions)
 
 

@@ -4,20 +4,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import httpx
 import pydantic
 
 from affect_client.errors import ServiceUnreachable
+from affect_client.many import Outcome, Picture, picture_bytes
 from affect_contract.errors import AffectError, DeadlineExceeded
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
-
-Picture = bytes | Path
-"""The bytes of a JPEG, PNG or WebP file, or where the file is."""
-Outcome = Prediction | AffectError
 
 _UNDECLARED: Final = "application/octet-stream"
 
@@ -30,14 +26,14 @@ class Call(Generic[Answer]):
     """One request, and how its answer is read."""
 
     request: Mapping[str, Any]
-    """Keyword arguments of httpx's ``request``."""
+    """Keyword arguments of httpx's ``request``, but for its time."""
     read: Callable[[httpx.Response], Answer]
     """Raises an `AffectError` for the gateway's own, `ServiceUnreachable` for an answer that is not a gateway's."""
 
 
 def predict(image: Picture, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
     """``POST /predict``; the picture goes as it is, its type undeclared, since the gateway finds it by the bytes."""
-    request = {"method": "POST", "url": "/predict", "content": _bytes(image)}
+    request = {"method": "POST", "url": "/predict", "content": picture_bytes(image)}
     return Call(request | _query(backbone, version, label), lambda response: _body(response, Prediction))
 
 
@@ -45,7 +41,7 @@ def predict_batch(
     images: Iterable[Picture], backbone: str | None, version: int | None, label: str | None
 ) -> Call[list[Outcome]]:
     """``POST /predict/batch``."""
-    parts = [("images", ("picture", _bytes(image), _UNDECLARED)) for image in images]
+    parts = [("images", ("picture", picture_bytes(image), _UNDECLARED)) for image in images]
     request = {"method": "POST", "url": "/predict/batch", "files": parts}
     return Call(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
 
@@ -63,19 +59,20 @@ def ready() -> Call[Readiness]:
     )
 
 
-def connection(base_url: str, timeout_s: float, api_key: str | None) -> dict[str, Any]:
+def allowance(left_s: float) -> dict[str, Any]:
+    """Keyword arguments of httpx's ``request`` that give it ``left_s`` seconds, and tell the gateway so."""
+    return {"timeout": left_s, "headers": {TIMEOUT_HEADER: str(max(1, round(left_s * 1000)))}}
+
+
+def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
     """Keyword arguments of httpx's clients.
 
     Raises:
         ServiceUnreachable: the URL can name no gateway.
     """
-    headers = {TIMEOUT_HEADER: str(max(1, round(timeout_s * 1000)))}
-    if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
     return {
         "base_url": base_url.rstrip("/"),
-        "timeout": timeout_s,
-        "headers": headers,
+        "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
         # No proxy of the environment reaches what listens on this machine's loopback.
         "trust_env": not _is_loopback(_host(base_url)),
     }
@@ -92,18 +89,21 @@ def translated(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
     try:
         yield
     except httpx.ConnectTimeout as exc:
-        raise _unreachable(base_url, f"no connection within {timeout_s:g} s") from exc
+        raise _unreachable(base_url, f"no connection within {timeout_s:g} s", never_connected=True) from exc
     except httpx.TimeoutException as exc:
         raise DeadlineExceeded(
             f"{base_url} did not answer within {timeout_s:g} s: allow more time, or ask for less at once"
         ) from exc
+    except httpx.ConnectError as exc:
+        raise _unreachable(base_url, str(exc) or type(exc).__name__, never_connected=True) from exc
     except httpx.RequestError as exc:
         raise _unreachable(base_url, str(exc) or type(exc).__name__) from exc
 
 
-def _unreachable(base_url: httpx.URL, why: str) -> ServiceUnreachable:
+def _unreachable(base_url: httpx.URL, why: str, *, never_connected: bool = False) -> ServiceUnreachable:
     return ServiceUnreachable(
-        f"no gateway answers at {base_url} ({why}): start one with affect-serve, or check the URL"
+        f"no gateway answers at {base_url} ({why}): start one with affect-serve, or check the URL",
+        never_connected=never_connected,
     )
 
 
@@ -126,10 +126,6 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _bytes(image: Picture) -> bytes:
-    return image.read_bytes() if isinstance(image, Path) else image
 
 
 def _query(backbone: str | None, version: int | None, label: str | None) -> dict[str, Any]:

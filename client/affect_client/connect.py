@@ -1,0 +1,30 @@
+"""The client that a URL asks for."""
+
+from affect_client import rpc_wire
+from affect_client.http import DEFAULT_TIMEOUT_S, AsyncClient, Client
+from affect_client.retry import DEFAULT_RETRIES
+from affect_client.rpc import AsyncGrpcClient, GrpcClient
+
+
+def connect(
+    url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES, api_key: str | None = None
+) -> Client | GrpcClient:
+    """A client of the gateway at ``url``: over gRPC for ``grpc://`` and ``grpcs://``, else over HTTP.
+
+    Raises:
+        ServiceUnreachable: it is not the URL of a gateway.
+    """
+    kind = GrpcClient if _is_rpc(url) else Client
+    return kind(url, timeout_s=timeout_s, retries=retries, api_key=api_key)
+
+
+def connect_async(
+    url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES, api_key: str | None = None
+) -> AsyncClient | AsyncGrpcClient:
+    """`connect` for asyncio."""
+    kind = AsyncGrpcClient if _is_rpc(url) else AsyncClient
+    return kind(url, timeout_s=timeout_s, retries=retries, api_key=api_key)
+
+
+def _is_rpc(url: str) -> bool:
+    return url.partition("://")[0].lower() in rpc_wire.SCHEMES

@@ -1,0 +1,64 @@
+"""When a call is sent again: one policy for every client.
+
+Exponential backoff with full jitter, as in Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), and
+never before the gateway says.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from affect_client.errors import ServiceUnreachable
+from affect_contract.errors import FAULTS, AffectError
+
+DEFAULT_RETRIES: Final = 2
+
+_FIRST_WAIT_S: Final = 0.1
+_LONGEST_WAIT_S: Final = 5.0
+_SHORTEST_ATTEMPT_S: Final = 0.001
+
+
+class Attempts:
+    """The attempts of one call, all within its time.
+
+    Args:
+        timeout_s: seconds for all of them and the waits between.
+        retries: how many may follow the first.
+        clock: seconds that pass.
+        chance: a number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        retries: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._ends = clock() + timeout_s
+        self._retries = retries
+        self._failed = 0
+
+    def left_s(self) -> float:
+        """Seconds that the next attempt may take."""
+        return max(_SHORTEST_ATTEMPT_S, self._ends - self._clock())
+
+    def wait_s(self, error: AffectError | ServiceUnreachable) -> float | None:
+        """Seconds to wait after ``error`` before the next attempt; None where there is to be none."""
+        self._failed += 1
+        if self._failed > self._retries or not _passes(error):
+            return None
+        wait_s = self._chance() * min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failed - 1))
+        if isinstance(error, AffectError) and error.retry_after_s is not None:
+            wait_s += error.retry_after_s
+        return wait_s if self._clock() + wait_s < self._ends else None
+
+
+def _passes(error: AffectError | ServiceUnreachable) -> bool:
+    if isinstance(error, AffectError):
+        return FAULTS[error.code].retryable
+    return error.never_connected

@@ -1,0 +1,228 @@
+"""Clients of the gateway's gRPC API, one that blocks and one for asyncio; they differ in nothing else."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from affect_client import rpc_wire
+from affect_client.errors import ServiceUnreachable
+from affect_client.http import DEFAULT_TIMEOUT_S
+from affect_client.many import (
+    DEFAULT_IN_FLIGHT,
+    Answered,
+    Picture,
+    answered_in_order,
+    answered_in_order_async,
+    picture_bytes,
+)
+from affect_client.retry import DEFAULT_RETRIES, Attempts
+from affect_client.rpc_wire import Address
+from affect_contract.errors import AffectError
+from affect_contract.proto.affect.v1 import affect_pb2_grpc
+from affect_contract.schemas import Prediction
+
+DEFAULT_ADDRESS: Final = "grpc://127.0.0.1:9090"
+
+Answer = TypeVar("Answer")
+
+
+class GrpcClient:
+    """A blocking client; use it as a context manager, from any number of threads.
+
+    Every method raises `ServiceUnreachable` where no gateway answers, and otherwise the gateway's own error, as the
+    `AffectError` class of its code.
+
+    Args:
+        address: where the gateway is: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` for TLS.
+        timeout_s: seconds that a call may take, all its attempts included; the gateway is told, and gives up then too.
+        retries: how often a call is sent again that failed for a reason that may pass.
+        api_key: sent as a bearer token.
+        root_certificates: PEM of the authorities that may vouch for the gateway; the system's own, if not given.
+
+    Raises:
+        ServiceUnreachable: ``address`` is not that of a gateway.
+
+    Example:
+        with GrpcClient("grpc://127.0.0.1:9090") as client:
+            print(client.predict(Path("face.jpg")).expression)
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: int = DEFAULT_RETRIES,
+        api_key: str | None = None,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        self._address = Address(address)
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._metadata = rpc_wire.metadata(api_key)
+        self._channel = _channel(self._address, root_certificates)
+        self._stub = affect_pb2_grpc.AffectServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+    def predict(
+        self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
+    ) -> Prediction:
+        """See `Client.predict`."""
+        request = rpc_wire.predict_request(picture_bytes(image), backbone, version, label)
+        response = self._sent(lambda left_s: self._stub.Predict(request, timeout=left_s, metadata=self._metadata))
+        return rpc_wire.prediction(response, self._address)
+
+    def predict_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        backbone: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        progress: bool = False,
+    ) -> Generator[Answered]:
+        """See `Client.predict_many`."""
+        predict = partial(self.predict, backbone=backbone, version=version, label=label)
+        return answered_in_order(predict, pictures, in_flight=in_flight, progress=progress)
+
+    def ready(self) -> bool:
+        """Whether every backbone can answer."""
+        stub = health_pb2_grpc.HealthStub(self._channel)
+        request = health_pb2.HealthCheckRequest()
+        response = self._sent(lambda left_s: stub.Check(request, timeout=left_s, metadata=self._metadata))
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def _sent(self, send: Callable[[float], Answer]) -> Answer:
+        attempts = Attempts(self._timeout_s, self._retries)
+        while True:
+            try:
+                return self._once(send, attempts.left_s())
+            except (AffectError, ServiceUnreachable) as exc:
+                wait_s = attempts.wait_s(exc)
+                if wait_s is None:
+                    raise
+            time.sleep(wait_s)
+
+    def _once(self, send: Callable[[float], Answer], left_s: float) -> Answer:
+        try:
+            return send(left_s)
+        except grpc.RpcError as exc:
+            raise rpc_wire.translated(exc, self._address, self._timeout_s) from exc
+
+
+class AsyncGrpcClient:
+    """`GrpcClient` for asyncio; use it as an async context manager."""
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        retries: int = DEFAULT_RETRIES,
+        api_key: str | None = None,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        self._address = Address(address)
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._metadata = rpc_wire.metadata(api_key)
+        self._root_certificates = root_certificates
+        self._opened: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the channel."""
+        if self._opened:
+            await self._opened.close()
+
+    async def predict(
+        self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
+    ) -> Prediction:
+        """See `Client.predict`."""
+        request = rpc_wire.predict_request(picture_bytes(image), backbone, version, label)
+        stub = affect_pb2_grpc.AffectServiceStub(self._channel())
+        response = await self._sent(lambda left_s: stub.Predict(request, timeout=left_s, metadata=self._metadata))
+        return rpc_wire.prediction(response, self._address)
+
+    def predict_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        backbone: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        progress: bool = False,
+    ) -> AsyncGenerator[Answered]:
+        """See `Client.predict_many`."""
+        predict = partial(self.predict, backbone=backbone, version=version, label=label)
+        return answered_in_order_async(predict, pictures, in_flight=in_flight, progress=progress)
+
+    async def ready(self) -> bool:
+        """Whether every backbone can answer."""
+        stub = health_pb2_grpc.HealthStub(self._channel())
+        request = health_pb2.HealthCheckRequest()
+        response = await self._sent(lambda left_s: stub.Check(request, timeout=left_s, metadata=self._metadata))
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def _channel(self) -> grpc.aio.Channel:
+        """The channel, which belongs to the event loop that first uses it."""
+        if self._opened is None:
+            self._opened = _aio_channel(self._address, self._root_certificates)
+        return self._opened
+
+    async def _sent(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:
+        attempts = Attempts(self._timeout_s, self._retries)
+        while True:
+            try:
+                return await self._once(send, attempts.left_s())
+            except (AffectError, ServiceUnreachable) as exc:
+                wait_s = attempts.wait_s(exc)
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
+
+    async def _once(self, send: Callable[[float], Awaitable[Answer]], left_s: float) -> Answer:
+        try:
+            return await send(left_s)
+        except grpc.RpcError as exc:
+            raise rpc_wire.translated(exc, self._address, self._timeout_s) from exc
+
+
+def _channel(address: Address, root_certificates: bytes | None) -> grpc.Channel:
+    if not address.secure:
+        return grpc.insecure_channel(address.target, options=address.options)
+    return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(root_certificates), options=address.options)
+
+
+def _aio_channel(address: Address, root_certificates: bytes | None) -> grpc.aio.Channel:
+    if not address.secure:
+        return grpc.aio.insecure_channel(address.target, options=address.options)
+    return grpc.aio.secure_channel(
+        address.target, grpc.ssl_channel_credentials(root_certificates), options=address.options
+    )

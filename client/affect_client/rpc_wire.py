@@ -1,0 +1,128 @@
+"""Calls of the gRPC API and the reading of their answers: everything of a client but the sending."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import grpc
+import pydantic
+
+from affect_client.errors import ServiceUnreachable
+from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, TooLarge
+from affect_contract.headers import CODE_METADATA, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
+from affect_contract.messages import prediction_from_proto
+from affect_contract.proto.affect.v1 import affect_pb2
+from affect_contract.schemas import Prediction
+
+SCHEMES: Final = ("grpc", "grpcs")
+SECURE_SCHEME: Final = "grpcs"
+
+_OPTIONS: Final = (
+    # What may be sent is the gateway's to say.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    # Retries are counted in one place, the client's own.
+    ("grpc.enable_retries", 0),
+)
+_NOT_CONNECTED: Final = ("failed to connect to all addresses", "dns resolution failed", "errors resolving")
+
+
+class Address:
+    """Where a gateway's gRPC API is.
+
+    Raises:
+        ServiceUnreachable: the URL can name none.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        try:
+            has_port = parts.port is not None
+        except ValueError:
+            has_port = False
+        if parts.scheme not in SCHEMES or not parts.hostname or not has_port or parts.path.strip("/"):
+            raise ServiceUnreachable(
+                f"{url!r} is not the address of a gateway's gRPC API: give one like grpc://127.0.0.1:9090"
+            )
+        self.url = url
+        self.target = parts.netloc
+        self.secure = parts.scheme == SECURE_SCHEME
+        self._host = parts.hostname
+
+    @property
+    def options(self) -> list[tuple[str, Any]]:
+        """Of the channel; no proxy of the environment reaches what listens on this machine's loopback."""
+        return [*_OPTIONS, ("grpc.enable_http_proxy", int(not self._is_loopback()))]
+
+    def _is_loopback(self) -> bool:
+        try:
+            return ip_address(self._host).is_loopback
+        except ValueError:
+            return self._host == "localhost"
+
+
+def predict_request(
+    image: bytes, backbone: str | None, version: int | None, label: str | None
+) -> affect_pb2.PredictRequest:
+    """The request for one picture.
+
+    Raises:
+        ValueError: both a version and a label, of which a message holds one.
+    """
+    if version is not None and label is not None:
+        raise ValueError("give a version or a label, not both")
+    return affect_pb2.PredictRequest(image=image, backbone=backbone or "", version=version, label=label)
+
+
+def metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """What goes with every call."""
+    return (("authorization", f"Bearer {api_key}"),) if api_key else ()
+
+
+def prediction(response: affect_pb2.PredictResponse, address: Address) -> Prediction:
+    """The prediction in a response.
+
+    Raises:
+        ServiceUnreachable: no gateway of this contract wrote it.
+    """
+    try:
+        return prediction_from_proto(response)
+    except (pydantic.ValidationError, ValueError) as exc:
+        raise _foreign(address, "with an answer that is not a gateway's") from exc
+
+
+def translated(error: grpc.RpcError, address: Address, timeout_s: float) -> AffectError | ServiceUnreachable:
+    """The error of this package that a failed call is."""
+    status, details = error.code(), error.details() or ""
+    trailers = dict(cast("Iterable[tuple[str, Any]]", error.trailing_metadata() or ()))
+    if trailers.get(CODE_METADATA) in set(ErrorCode):
+        return _of_gateway(trailers, details)
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(
+            f"{address.url} did not answer within {timeout_s:g} s: allow more time, or ask for less at once"
+        )
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        return TooLarge("the picture is larger than the gateway takes in a message: see its AFFECT_MAX_IMAGE_BYTES")
+    if status is grpc.StatusCode.UNAVAILABLE:
+        return ServiceUnreachable(
+            f"no gateway answers at {address.url} ({details}): start one with affect-serve, or check the address",
+            never_connected=details.lower().startswith(_NOT_CONNECTED),
+        )
+    return _foreign(address, f"{status.name} ({details})")
+
+
+def _of_gateway(trailers: Mapping[str, Any], details: str) -> AffectError:
+    wait_ms = str(trailers.get(RETRY_AFTER_METADATA, ""))
+    return AffectError.by_code[ErrorCode(trailers[CODE_METADATA])](
+        details,
+        request_id=trailers.get(REQUEST_ID_METADATA),
+        retry_after_s=int(wait_ms) / 1000 if wait_ms.isdecimal() else None,
+    )
+
+
+def _foreign(address: Address, what: str) -> ServiceUnreachable:
+    return ServiceUnreachable(f"{address.url} answered {what}, not as an Affect gateway does: check the address")

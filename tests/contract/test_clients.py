@@ -1,0 +1,298 @@
+"""The same promises from every client, hence on both surfaces of the gateway: one suite over all four."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from affect_client import (
+    AsyncClient,
+    AsyncGrpcClient,
+    Client,
+    GrpcClient,
+    ServiceUnreachable,
+    connect,
+    connect_async,
+)
+from affect_contract.errors import (
+    FAULTS,
+    AffectError,
+    DeadlineExceeded,
+    ErrorCode,
+    InvalidImage,
+    Overloaded,
+    TooLarge,
+    UnknownModel,
+)
+from affect_contract.models import Backbone, Task, fused, single
+from affect_serving.backend import AVAILABLE, Version
+from tests.gateway import FakeBackend, listening_gateway
+from tests.pictures import animated, encoded, patches, png_header
+
+KINDS = {Client: "http", AsyncClient: "http", GrpcClient: "rpc", AsyncGrpcClient: "rpc"}
+JPEG = encoded(patches())
+SHARED_CODES = [code for code in ErrorCode if FAULTS[code].grpc]
+
+
+@pytest.fixture
+def backend():
+    return FakeBackend()
+
+
+@pytest.fixture
+def urls(backend):
+    with listening_gateway(backend, max_image_bytes=200_000) as urls:
+        yield urls
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def ask(kind, urls):
+    """Call a method of a client of this kind."""
+
+    def call(method, *arguments, options=None, **choice):
+        client = kind(getattr(urls, KINDS[kind]), **{"retries": 0, **(options or {})})
+        return called(client, method, *arguments, **choice)
+
+    return call
+
+
+def called(client, method, *arguments, **choice):
+    if isinstance(client, Client | GrpcClient):
+        with client:
+            result = getattr(client, method)(*arguments, **choice)
+            return list(result) if method == "predict_many" else result
+
+    async def run():
+        async with client:
+            result = getattr(client, method)(*arguments, **choice)
+            return [one async for one in result] if method == "predict_many" else await result
+
+    return asyncio.run(run())
+
+
+def everything_but_the_id(prediction):
+    return prediction.model_dump(exclude={"request_id"})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_http_and_grpc_give_the_same_answer_for_the_same_picture(urls, seed):
+    picture = encoded(patches(640, 480, seed=seed))
+    with Client(urls.http) as http, GrpcClient(urls.rpc) as rpc:
+        answers = [everything_but_the_id(client.predict(picture)) for client in (http, rpc)]
+    assert answers[0] == answers[1]
+
+
+def hostile_pictures():
+    return {
+        "empty": b"",
+        "text": b"no picture",
+        "cut off": JPEG[: len(JPEG) // 2],
+        "animated": animated("PNG"),
+        "enormous": png_header(60_000, 60_000),
+        "too many bytes": JPEG + b"\0" * 250_000,
+    }
+
+
+@pytest.mark.parametrize("name", hostile_pictures())
+def test_http_and_grpc_give_the_same_error_for_the_same_picture(urls, name):
+    told = []
+    for client in (Client(urls.http), GrpcClient(urls.rpc)):
+        with client, pytest.raises((InvalidImage, TooLarge)) as caught:
+            client.predict(hostile_pictures()[name])
+        told.append(type(caught.value))
+    assert told[0] is told[1]
+
+
+@pytest.mark.parametrize("choice", [{"backbone": "nonsense"}, {"version": 7}, {"label": "canary"}])
+def test_what_is_not_served_is_unknown(ask, choice):
+    with pytest.raises(UnknownModel):
+        ask("predict", JPEG, **choice)
+
+
+@pytest.mark.parametrize("version", [0, -3])
+def test_a_version_that_cannot_be_is_told_in_the_same_sentence(ask, version):
+    with pytest.raises(AffectError, match=f"version {version} cannot be"):
+        ask("predict", JPEG, version=version)
+
+
+@pytest.mark.parametrize("code", SHARED_CODES)
+def test_a_fault_reaches_the_caller_as_itself(ask, backend, code):
+    backend.failure = AffectError.by_code[code]("on purpose", retry_after_s=3)
+    with pytest.raises(AffectError) as caught:
+        ask("predict", JPEG)
+    assert type(caught.value) is AffectError.by_code[code]
+    assert caught.value.detail == "on purpose"
+    assert caught.value.request_id
+    assert caught.value.retry_after_s == 3
+
+
+def test_an_unforeseen_error_is_internal_and_says_nothing_of_its_inside(ask, backend):
+    backend.failure = RuntimeError("a secret")
+    with pytest.raises(AffectError) as caught:
+        ask("predict", JPEG)
+    assert caught.value.code is ErrorCode.INTERNAL
+    assert "secret" not in caught.value.detail
+
+
+def test_a_task_that_is_not_served_is_none(ask, backend):
+    backend.catalogue = {single(Backbone.MOBILENET_V2, Task.REGRESSION): (Version(1, AVAILABLE, ("stable",)),)}
+    answer = ask("predict", JPEG)
+    assert answer.probabilities is answer.expression is answer.confidence is None
+    assert answer.valence is not None
+
+
+def test_a_version_or_a_label_is_passed_on(ask, backend):
+    backend.catalogue = {
+        fused(Backbone.MOBILENET_V2): (Version(1, AVAILABLE, ("stable",)), Version(2, AVAILABLE, ("canary",)))
+    }
+    assert ask("predict", JPEG).model.versions == {"mobilenet_v2_affect": 1}
+    assert ask("predict", JPEG, version=2).model.versions == {"mobilenet_v2_affect": 2}
+    assert ask("predict", JPEG, label="canary").model.versions == {"mobilenet_v2_affect": 2}
+
+
+def test_the_time_given_ends_the_call_and_the_work(ask, backend):
+    backend.delay_s = 30
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        ask("predict", JPEG, options={"timeout_s": 0.3})
+    assert time.monotonic() - started < 5
+    ends = time.monotonic() + 5
+    while not backend.stopped and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert backend.stopped
+
+
+def test_what_passes_is_asked_again(ask, backend, kind):
+    failures = iter([Overloaded("on purpose"), Overloaded("on purpose")])
+    backend.before = lambda: raise_next(failures)
+    assert ask("predict", JPEG, options={"retries": 2}).valence is not None
+    assert len(backend.asked) == 3
+
+
+def test_what_does_not_pass_is_asked_once(ask, backend):
+    backend.failure = InvalidImage("on purpose")
+    with pytest.raises(InvalidImage):
+        ask("predict", JPEG, options={"retries": 5})
+    assert len(backend.asked) == 1
+
+
+def raise_next(failures):
+    failure = next(failures, None)
+    if failure:
+        raise failure
+
+
+def test_many_pictures_come_back_in_order_each_with_its_answer_or_its_error(ask, tmp_path):
+    file = tmp_path / "face.jpg"
+    file.write_bytes(encoded(patches(seed=3)))
+    pictures = [encoded(patches(seed=seed)) for seed in range(40)]
+    pictures[5:5] = [b"no picture", file, tmp_path / "none.jpg"]
+    answers = ask("predict_many", iter(pictures), in_flight=4)
+    assert [answer.picture for answer in answers] == pictures
+    failed = {
+        number: answer.outcome for number, answer in enumerate(answers) if isinstance(answer.outcome, AffectError)
+    }
+    assert set(failed) == {5, 7}
+    assert "cannot be read" in failed[7].detail
+    alone = [ask("predict", picture) for picture in pictures[8:12]]
+    assert [answer.outcome.valence for answer in answers[8:12]] == [answer.valence for answer in alone]
+
+
+def test_many_pictures_are_taken_as_they_are_needed(kind, urls, backend):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield JPEG
+
+    client = kind(getattr(urls, KINDS[kind]))
+    if kind in (Client, GrpcClient):
+        with client:
+            answers = client.predict_many(endless(), in_flight=2)
+            for _ in range(5):
+                next(answers)
+            answers.close()
+    else:
+
+        async def run():
+            async with client:
+                answers = client.predict_many(endless(), in_flight=2)
+                for _ in range(5):
+                    await anext(answers)
+                await answers.aclose()
+
+        asyncio.run(run())
+    assert taken <= 5 + 4 + 1
+
+
+def test_progress_goes_to_stderr(ask, capsys):
+    ask("predict_many", [JPEG, b"no picture"], progress=True)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "2/2" in printed.err
+    assert "failed=1" in printed.err
+
+
+def test_nothing_there_is_unreachable_and_says_what_to_do(kind, free_port):
+    scheme = KINDS[kind].replace("rpc", "grpc")
+    with pytest.raises(ServiceUnreachable, match="affect-serve") as caught:
+        called(kind(f"{scheme}://127.0.0.1:{free_port}", retries=0, timeout_s=5), "predict", JPEG)
+    assert caught.value.never_connected
+
+
+def test_another_service_there_is_unreachable(kind, urls):
+    """The other surface's port stands for a service of another make."""
+    scheme = KINDS[kind].replace("rpc", "grpc")
+    other = urls.rpc if KINDS[kind] == "http" else urls.http
+    address = other.partition("://")[2]
+    with pytest.raises(ServiceUnreachable):
+        called(kind(f"{scheme}://{address}", retries=0, timeout_s=5), "predict", JPEG)
+
+
+def test_a_connection_that_never_came_about_is_tried_again(kind, free_port):
+    scheme = KINDS[kind].replace("rpc", "grpc")
+    started = time.monotonic()
+    with pytest.raises(ServiceUnreachable):
+        called(kind(f"{scheme}://127.0.0.1:{free_port}", retries=3, timeout_s=1), "predict", JPEG)
+    assert time.monotonic() - started < 5
+
+
+def test_readiness_can_be_asked_over_grpc(backend, urls):
+    for client in (GrpcClient(urls.rpc), AsyncGrpcClient(urls.rpc)):
+        assert called(client, "ready") is True
+
+
+@pytest.mark.parametrize(
+    ("url", "sync", "aio"),
+    [
+        ("http://h:1", Client, AsyncClient),
+        ("https://h", Client, AsyncClient),
+        ("grpc://h:1", GrpcClient, AsyncGrpcClient),
+        ("grpcs://h:1", GrpcClient, AsyncGrpcClient),
+    ],
+)
+def test_a_url_finds_its_client(url, sync, aio):
+    with connect(url) as client:
+        assert type(client) is sync
+    assert type(connect_async(url)) is aio
+
+
+@pytest.mark.parametrize("url", ["grpc://h", "grpc://:9", "grpc://h:x", "grpc://h:1/path", "ftp://h:1", "h:1", ""])
+def test_a_url_that_names_no_gateway_is_refused_with_an_example(url):
+    with pytest.raises(ServiceUnreachable, match="give one like"):
+        connect(url)
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]

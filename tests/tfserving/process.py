@@ -1,0 +1,79 @@
+"""A model server as a process of its own: the real one that ``TFSERVING_BIN`` names, or the one that stands in for it.
+
+Both are started with the command line that `affect-models flags` prints.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import grpc
+
+from affect_contract.models_check import check
+from affect_contract.server_files import flags
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 180.0
+
+
+def server_command() -> list[str]:
+    """What starts the model server, without its flags."""
+    real = os.environ.get("TFSERVING_BIN")
+    return [real] if real else [sys.executable, "-m", "tests.tfserving"]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def start(models: Path, port: int, *, in_flight: int = 64, log: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start it on a models directory; it may take its time until it answers."""
+    mount = PurePosixPath(models)
+    assert check(models, mount) == []
+    wanted = flags(mount, in_flight=in_flight, port=port, rest_port=free_port())
+    words = [*server_command(), *(f"--{name}={value}" for name, value in wanted.items())]
+    with (log or Path(os.devnull)).open("ab") as file:
+        return subprocess.Popen(
+            words, cwd=ROOT, stdout=file, stderr=file, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+        )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End it at once; the real one does not heed SIGTERM when it is a container's first process."""
+    process.kill()
+    process.wait()
+
+
+def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait for the port; a server opens it when all its models are loaded."""
+    ends = time.monotonic() + START_S
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        while time.monotonic() < ends:
+            assert process.poll() is None, (
+                f"the model server ended with {process.returncode}: {log.read_text()[-2000:]}"
+            )
+            try:
+                grpc.channel_ready_future(channel).result(timeout=0.5)
+            except grpc.FutureTimeoutError:
+                continue
+            return
+    raise AssertionError(f"the model server did not answer in {START_S:g} s: {log.read_text()[-2000:]}")
+
+
+@contextmanager
+def model_server(models: Path, tmp_path: Path) -> Iterator[int]:
+    """A model server of a models directory that answers; gives its port."""
+    port, log = free_port(), tmp_path / "model_server.log"
+    process = start(models, port, log=log)
+    try:
+        wait_until_it_answers(process, port, log)
+        yield port
+    finally:
+        stop(process)

@@ -10,7 +10,7 @@ WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos lock bench-train bench-serve clean
+.PHONY: help setup demo test check format protos lock bench-train bench-serve bench-gateway clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-train: $(READY) ## training against the study's loop
 
 bench-serve: $(READY) ## the gateway against a tutorial's server
 	$(BIN)/python bench/serve.py
+
+bench-gateway: $(READY) ## the gateway before a model server against asking it directly
+	PYTHONPATH=. $(BIN)/python bench/gateway.py $(if $(MODELS),--models "$(MODELS)")
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,220 @@
+"""The gateway before a model server, against asking the model server directly.
+
+    python bench/gateway.py [--models DIR] [--pictures DIR] [--seconds 6] [--rounds 3]
+
+Load generator and model server share one core, the gateway has the other. Whoever asks directly decodes the pictures
+too. First behind a model server that answers at once, with what operators ask: how soon the gateway is ready, how large
+it is after 10,000 requests, how soon it serves again after the model server was restarted. Then, with ``--models``,
+behind one that runs a fused MobileNetV2: the one that ``TFSERVING_BIN`` names, else the stand-in of the tests.
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import psutil
+from tests.tfserving.process import free_port, server_command, start, stop, wait_until_it_answers
+
+from affect_dataset.faces import write_faces
+
+BENCH = Path(__file__).resolve().parent
+FACES = 64
+LOAD_CORE, GATEWAY_CORE = 0, 1
+MANY, ONE = 16, 1
+REQUESTS_BEFORE_SIZE = 10_000
+
+
+class Gateway(NamedTuple):
+    """A running gateway."""
+
+    process: psutil.Process
+    http: str
+    rpc: str
+
+
+class Measured(NamedTuple):
+    """One way to ask."""
+
+    pictures_per_s: float
+    p50_ms: float
+    cpu_ms: float
+    """Of the gateway, a picture."""
+
+
+def main() -> None:
+    """Print the figures."""
+    options = _parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_faces(root / "faces", FACES)
+        pictures = options.pictures or root / "faces" / "images"
+        port = free_port()
+        with _pinned([sys.executable, str(BENCH / "instant_model_server.py"), str(port)], LOAD_CORE):
+            _print_table("a model server that answers at once", _compare(port, pictures, options))
+            _print_size(port, pictures)
+            _print_recovery()
+        if options.models:
+            with _model_server(options.models, root) as port:
+                _print_table(f"a fused MobileNetV2 run by {server_command()[-1]}", _compare(port, pictures, options))
+
+
+def _compare(port: int, pictures: Path, options: argparse.Namespace) -> dict[str, Measured]:
+    rounds: dict[str, list[Measured]] = {}
+    with _gateway(port) as gateway:
+        address = gateway.rpc.removeprefix("grpc://")
+        loads = {
+            "directly, over gRPC": ["rpc_load.py", "direct", f"127.0.0.1:{port}"],
+            "gateway, over HTTP": ["load.py", f"{gateway.http}/predict"],
+            "gateway, over gRPC": ["rpc_load.py", "gateway", address],
+        }
+        for number in range(options.rounds):
+            for name, load in loads.items():
+                rounds.setdefault(name, []).append(_measure(load, gateway, pictures, options.seconds))
+                print(f"round {number + 1}, {name}: done", file=sys.stderr)
+    return {name: Measured(*map(statistics.median, zip(*several, strict=True))) for name, several in rounds.items()}
+
+
+def _measure(load: list[str], gateway: Gateway, pictures: Path, seconds: float) -> Measured:
+    _load(load, pictures, MANY, 1.0)
+    before = sum(gateway.process.cpu_times()[:2])
+    many = _load(load, pictures, MANY, seconds)
+    cpu_ms = (sum(gateway.process.cpu_times()[:2]) - before) / many["pictures"] * 1000
+    one = _load(load, pictures, ONE, seconds)
+    if many["failed"] or one["failed"]:
+        sys.exit(f"{many['failed'] + one['failed']:.0f} requests failed, no figure stands")
+    return Measured(many["pictures"] / many["seconds"], one["p50_ms"], cpu_ms)
+
+
+def _load(load: list[str], pictures: Path, in_flight: int, seconds: float) -> dict[str, float]:
+    script, *arguments = load
+    words = [sys.executable, str(BENCH / script), *arguments, "--pictures", str(pictures)]
+    words += ["--in-flight", str(in_flight), "--seconds", str(seconds)]
+    with _pinned(words, LOAD_CORE, stdout=subprocess.PIPE) as process:
+        printed, _ = process.communicate()
+    result: dict[str, float] = json.loads(printed)
+    return result
+
+
+@contextmanager
+def _pinned(words: list[str], core: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process on one core, ended afterwards."""
+    environment = os.environ | {"PYTHONPATH": str(BENCH.parent)}
+    process = subprocess.Popen(words, stdout=stdout, env=environment)
+    os.sched_setaffinity(process.pid, {core})
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _gateway(port: int) -> Iterator[Gateway]:
+    words = [sys.executable, "-c", _ON_ITS_CORE, "--tfserving", f"127.0.0.1:{port}", "--http-port", "0"]
+    with subprocess.Popen([*words, "--grpc-port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        line = process.stdout.readline().split() if process.stdout else []
+        try:
+            yield Gateway(psutil.Process(process.pid), line[3], line[5])
+        finally:
+            process.terminate()
+
+
+_ON_ITS_CORE = (
+    f"import os, sys; os.sched_setaffinity(0, {{{GATEWAY_CORE}}}); "
+    "from affect_serving.__main__ import main; sys.exit(main())"
+)
+"""Pinned before its first thread, which later ones follow."""
+
+
+@contextmanager
+def _model_server(models: Path, root: Path) -> Iterator[int]:
+    port, log = free_port(), root / "model_server.log"
+    process = start(models.resolve(), port, log=log)
+    try:
+        wait_until_it_answers(process, port, log)
+        for thread in psutil.Process(process.pid).threads():
+            os.sched_setaffinity(thread.id, {LOAD_CORE})
+        yield port
+    finally:
+        stop(process)
+
+
+def _print_table(what: str, ways: dict[str, Measured]) -> None:
+    base = next(iter(ways.values()))
+    print(f"\nBehind {what}:")
+    print(f"{'':22}{f'pictures/s, {MANY} in flight':>28}{f'p50, {ONE} in flight':>26}{'gateway CPU-ms a picture':>28}")
+    for name, one in ways.items():
+        pace = f"{one.pictures_per_s:.0f} ({one.pictures_per_s / base.pictures_per_s:.2f}x)"
+        p50 = f"{one.p50_ms:.2f} ms ({one.p50_ms - base.p50_ms:+.2f})"
+        print(f"{name:22}{pace:>28}{p50:>26}{one.cpu_ms:>28.2f}")
+
+
+def _print_size(port: int, pictures: Path) -> None:
+    started = time.perf_counter()
+    with _gateway(port) as gateway:
+        _wait_ready(gateway.http)
+        ready_s = time.perf_counter() - started
+        asked = 0.0
+        while asked < REQUESTS_BEFORE_SIZE:
+            asked += _load(["load.py", f"{gateway.http}/predict"], pictures, MANY, 5.0)["pictures"]
+        size_mb = gateway.process.memory_info().rss / 2**20
+    print(f"\nReady {ready_s:.2f} s after its start; {size_mb:.0f} MB resident after {asked:.0f} requests.")
+
+
+def _print_recovery() -> None:
+    """How long after its model server is back the gateway serves again."""
+    port = free_port()
+    words = [sys.executable, str(BENCH / "instant_model_server.py"), str(port)]
+    with _gateway(port) as gateway:
+        for _ in range(2):
+            with _pinned(words, LOAD_CORE):
+                _wait_port(port)
+                back = time.perf_counter()
+                _wait_ready(gateway.http)
+                print(f"Serves {time.perf_counter() - back:.2f} s after its model server is there.")
+            time.sleep(3)
+
+
+def _wait_port(port: int) -> None:
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _wait_ready(http: str) -> None:
+    while True:
+        try:
+            answer = httpx.get(f"{http}/readyz", timeout=1, trust_env=False)
+        except httpx.HTTPError:
+            continue
+        if answer.status_code == httpx.codes.OK:
+            return
+        time.sleep(0.01)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Compare the gateway with asking the model server directly.")
+    parser.add_argument("--models", type=Path, help="a models directory with mobilenet_v2_affect, for a real model")
+    parser.add_argument("--pictures", type=Path, help="folder of JPEG files (default: 224x224 synthetic faces)")
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

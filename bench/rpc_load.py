@@ -1,0 +1,101 @@
+"""Load over gRPC: on the gateway, or on TensorFlow Serving directly, then with the pictures decoded here.
+
+    python bench/rpc_load.py gateway|direct HOST:PORT --pictures DIR --in-flight 16 --seconds 6
+
+Prints one JSON document: pictures, seconds, p50_ms, p99_ms, failed.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import uvloop
+
+from affect_contract.models import Backbone, fused
+from affect_contract.preprocess import preprocess
+from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
+from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_serving.backend import Selector
+from affect_serving.backends import tfserving_wire as wire
+
+Ask = Callable[[bytes], Awaitable[object]]
+
+
+def gateway(channel: grpc.aio.Channel) -> Ask:
+    """Ask the gateway."""
+    stub = affect_pb2_grpc.AffectServiceStub(channel)
+    return lambda picture: stub.Predict(affect_pb2.PredictRequest(image=picture), timeout=30)
+
+
+def direct(channel: grpc.aio.Channel) -> Ask:
+    """Ask TensorFlow Serving as a program without a gateway does."""
+    predict = channel.unary_unary(
+        wire.PREDICT,
+        request_serializer=pb.PredictRequest.SerializeToString,
+        response_deserializer=pb.PredictResponse.FromString,
+    )
+    model = fused(Backbone.MOBILENET_V2)
+
+    async def ask(picture: bytes) -> object:
+        image = preprocess(picture)[np.newaxis]
+        return await predict(wire.predict_request(model, Selector(label="stable"), image), timeout=30)
+
+    return ask
+
+
+async def worker(ask: Ask, pictures: list[bytes], number: int, stop: float, seen: list[float]) -> int:
+    """Ask about one picture after the other until ``stop``; the number that failed."""
+    failed = 0
+    turn = number
+    while time.perf_counter() < stop:
+        started = time.perf_counter()
+        try:
+            await ask(pictures[turn % len(pictures)])
+        except grpc.aio.AioRpcError:
+            failed += 1
+        seen.append(time.perf_counter() - started)
+        turn += 1
+    return failed
+
+
+async def run(options: argparse.Namespace) -> dict[str, float]:
+    """Load and measure."""
+    pictures = [file.read_bytes() for file in sorted(options.pictures.glob("*.jpg"))]
+    seen: list[float] = []
+    async with grpc.aio.insecure_channel(options.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        ask = {"gateway": gateway, "direct": direct}[options.what](channel)
+        started = time.perf_counter()
+        stop = started + options.seconds
+        workers = (worker(ask, pictures, number, stop, seen) for number in range(options.in_flight))
+        failed = sum(await asyncio.gather(*workers))
+        elapsed = time.perf_counter() - started
+    ordered = sorted(seen)
+    return {
+        "pictures": len(seen),
+        "seconds": elapsed,
+        "p50_ms": ordered[len(ordered) // 2] * 1000,
+        "p99_ms": ordered[len(ordered) * 99 // 100] * 1000,
+        "failed": failed,
+    }
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Load a gateway or a model server over gRPC.")
+    parser.add_argument("what", choices=["gateway", "direct"])
+    parser.add_argument("address")
+    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(run(options))))
+
+
+if __name__ == "__main__":
+    main()

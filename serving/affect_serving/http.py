@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import FastAPI, Header, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from affect_contract.errors import FAULTS, AffectError, ErrorCode, InvalidRequest, MethodNotAllowed, NotFound
-from affect_contract.headers import TIMEOUT_HEADER
+from affect_contract.errors import FAULTS, AffectError, ErrorCode, MethodNotAllowed, NotFound
 from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
-from affect_serving.deadline import Deadline
+from affect_serving.choice import asked, parameters
 from affect_serving.intake import (
     FORM_TYPE,
     JSON_TYPE,
@@ -24,7 +22,7 @@ from affect_serving.intake import (
     several_pictures,
 )
 from affect_serving.metrics import Metrics
-from affect_serving.predictor import Asked, Predictor, select_version
+from affect_serving.predictor import Predictor
 from affect_serving.problems import CODE_KEY, PROBLEM_TYPE, problem_response
 from affect_serving.requests import REQUEST_ID_KEY, RequestMiddleware
 from affect_serving.settings import Settings
@@ -51,25 +49,6 @@ _PREDICTION_ERRORS: Final = (
 _BYTES: Final = {"type": "string", "format": "binary"}
 
 
-class Choice(BaseModel):
-    """The query of a prediction."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    backbone: str | None = None
-    """The network that answers; the default is a setting of the gateway."""
-    version: Annotated[int | None, Field(json_schema_extra={"minimum": 1})] = None
-    """The version that answers; not together with a label."""
-    label: str | None = None
-    """The label of the version that answers; `stable` unless said."""
-
-
-Timeout = Annotated[
-    int | None,
-    Header(alias=TIMEOUT_HEADER, ge=1, description="Milliseconds the caller waits; a setting, if not given."),
-]
-
-
 def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics) -> FastAPI:
     """The ASGI application over a predictor."""
     app = FastAPI(title="Affect", version=version("affect-serving"), description=_DESCRIPTION)
@@ -89,10 +68,10 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         responses=_problems(_PREDICTION_ERRORS),
         openapi_extra=_one_picture_body(),
     )
-    async def predict(request: Request, choice: Annotated[Choice, Query()], timeout_ms: Timeout = None) -> Response:
-        asked = _asked(request, choice, timeout_ms, settings)
+    async def predict(request: Request) -> Response:
+        wanted = asked(request, settings.deadline_ms)
         picture = await one_picture(request, settings.max_image_bytes)
-        return _json(await predictor.predict(picture, asked))
+        return _json(await predictor.predict(picture, wanted))
 
     @app.post(
         "/predict/batch",
@@ -102,12 +81,10 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         responses=_problems(_PREDICTION_ERRORS),
         openapi_extra=_several_pictures_body(),
     )
-    async def predict_batch(
-        request: Request, choice: Annotated[Choice, Query()], timeout_ms: Timeout = None
-    ) -> Response:
-        asked = _asked(request, choice, timeout_ms, settings)
+    async def predict_batch(request: Request) -> Response:
+        wanted = asked(request, settings.deadline_ms)
         pictures = await several_pictures(request, settings.max_image_bytes, settings.max_batch_images)
-        return _json(BatchPrediction(results=await predictor.predict_batch(pictures, asked)))
+        return _json(BatchPrediction(results=await predictor.predict_batch(pictures, wanted)))
 
 
 def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics) -> None:
@@ -146,12 +123,6 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def affect_error(request: Request, error: AffectError) -> Response:
         return respond(request, error)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid_parameter(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][1:])
-        return respond(request, InvalidRequest(f"{first['loc'][0]} parameter {name}: {first['msg']}"))
-
     @app.exception_handler(HTTPException)
     async def router_error(request: Request, error: HTTPException) -> Response:
         path = request.url.path
@@ -160,12 +131,6 @@ def _add_error_handlers(app: FastAPI) -> None:
             response.headers.update(error.headers or {})
             return response
         return respond(request, NotFound(f"there is no {path}: see /docs for what there is"))
-
-
-def _asked(request: Request, choice: Choice, timeout_ms: int | None, settings: Settings) -> Asked:
-    deadline = Deadline((timeout_ms or settings.deadline_ms) / 1000)
-    selector = select_version(choice.version, choice.label)
-    return Asked(request.scope[REQUEST_ID_KEY], deadline, choice.backbone, selector)
 
 
 def _json(body: BaseModel, status: int = 200) -> Response:
@@ -187,7 +152,7 @@ def _several_pictures_body() -> dict[str, Any]:
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": content}}
+    return {"parameters": parameters(), "requestBody": {"required": True, "content": content}}
 
 
 def _problems(codes: Sequence[ErrorCode]) -> dict[int | str, dict[str, Any]]:

@@ -88,6 +88,7 @@ def _floats(tensor: pb.TensorProto, wanted: tuple[int, ...], name: str) -> NDArr
     else:
         if not 0 < len(tensor.float_val) <= size:
             raise BackendError(f"{name} came with {len(tensor.float_val)} values instead of {size}: ask again")
-        given = np.array(tensor.float_val, np.float32)
-        values = np.pad(given, (0, size - len(given)), mode="edge")
+        values = np.array(tensor.float_val, np.float32)
+        if len(values) < size:
+            values = np.pad(values, (0, size - len(values)), mode="edge")
     return values.astype(np.float32, copy=False).reshape(wanted)

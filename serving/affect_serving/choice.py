@@ -1,0 +1,73 @@
+"""What a prediction's query and headers may say.
+
+Read by pydantic itself: FastAPI's own solving of the same parameters costs a tenth of a request's processor time.
+"""
+
+from typing import Annotated, Any, Final
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.requests import Request
+
+from affect_contract.errors import InvalidRequest
+from affect_contract.headers import TIMEOUT_HEADER
+from affect_serving.deadline import Deadline
+from affect_serving.predictor import Asked, select_version
+from affect_serving.requests import REQUEST_ID_KEY
+
+
+class Choice(BaseModel):
+    """The query of a prediction."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    backbone: str | None = None
+    """The network that answers; the default is a setting of the gateway."""
+    version: Annotated[int | None, Field(json_schema_extra={"minimum": 1})] = None
+    """The version that answers; not together with a label."""
+    label: str | None = None
+    """The label of the version that answers; `stable` unless said."""
+
+
+_TIMEOUT_MS: Final = TypeAdapter(Annotated[int, Field(ge=1, description="Milliseconds that the caller waits.")])
+
+
+def asked(request: Request, default_timeout_ms: int) -> Asked:
+    """What the caller of ``request`` wants; its time runs from here.
+
+    Raises:
+        InvalidRequest: a parameter that is unknown or wrong.
+    """
+    deadline = Deadline(_timeout_ms(request, default_timeout_ms) / 1000)
+    choice = _choice(request)
+    selector = select_version(choice.version, choice.label)
+    return Asked(request.scope[REQUEST_ID_KEY], deadline, choice.backbone, selector)
+
+
+def parameters() -> list[dict[str, Any]]:
+    """The parameters as the OpenAPI document states them."""
+    query = [
+        {"in": "query", "name": name, "required": False, "schema": schema, "description": schema["description"]}
+        for name, schema in Choice.model_json_schema()["properties"].items()
+    ]
+    schema = _TIMEOUT_MS.json_schema()
+    header = {"in": "header", "name": TIMEOUT_HEADER, "required": False, "schema": schema}
+    return [*query, header | {"description": schema["description"]}]
+
+
+def _choice(request: Request) -> Choice:
+    try:
+        return Choice.model_validate(dict(request.query_params))
+    except pydantic.ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        raise InvalidRequest(f"query parameter {first['loc'][0]}: {first['msg']}") from exc
+
+
+def _timeout_ms(request: Request, default: int) -> int:
+    given = request.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return default
+    try:
+        return _TIMEOUT_MS.validate_python(given)
+    except pydantic.ValidationError as exc:
+        raise InvalidRequest(f"header {TIMEOUT_HEADER}: {exc.errors(include_url=False)[0]['msg']}") from exc

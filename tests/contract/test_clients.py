@@ -96,6 +96,7 @@ def hostile_pictures():
         "animated": animated("PNG"),
         "enormous": png_header(60_000, 60_000),
         "too many bytes": JPEG + b"\0" * 250_000,
+        "more bytes than a message may have": JPEG + b"\0" * 500_000,
     }
 
 

@@ -43,7 +43,7 @@ def answered_in_order(
 ) -> Generator[Answered]:
     """Ask ``predict`` about each picture from ``in_flight`` threads.
 
-    Closing the iterator asks no more; what is under way is left to end by itself.
+    Closing the iterator asks no more, and waits for what is under way.
     """
 
     def outcome(picture: Picture) -> Outcome:
@@ -67,7 +67,7 @@ def answered_in_order(
                 first, answer = waiting.popleft()
                 yield bar.counted(Answered(first, answer.result()))
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 async def answered_in_order_async(

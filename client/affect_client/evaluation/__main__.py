@@ -11,15 +11,17 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
+from affect_client.connect import connect_async
 from affect_client.errors import ServiceUnreachable
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.job import ask
-from affect_client.evaluation.pins import Pin, pins
+from affect_client.evaluation.pins import Pin, pins, probed_pins
 from affect_client.evaluation.predictions import FILE_NAME
 from affect_client.evaluation.run_folder import claim, identity
 from affect_client.evaluation.scoring import ModelScores, TaskScores, score, score_baselines
 from affect_client.evaluation.table import table
-from affect_client.http import DEFAULT_URL, AsyncClient
+from affect_client.http import DEFAULT_URL
+from affect_client.rpc import AsyncGrpcClient
 from affect_contract.errors import AffectError
 from affect_contract.files import write_atomically
 from affect_contract.models import Backbone
@@ -67,14 +69,16 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 async def _find(options: argparse.Namespace) -> list[Pin]:
-    async with AsyncClient(options.url, timeout_s=options.timeout_s, retries=0) as client:
+    async with connect_async(options.url, timeout_s=options.timeout_s, retries=0) as client:
+        if isinstance(client, AsyncGrpcClient):
+            return await probed_pins(client, options.backbones)
         return pins(await client.models(), options.backbones)
 
 
 async def _ask(
     options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequence[Pin], predictions: Path
 ) -> None:
-    async with AsyncClient(options.url, timeout_s=options.timeout_s, retries=0) as client:
+    async with connect_async(options.url, timeout_s=options.timeout_s, retries=0) as client:
         await ask(client, samples, chosen, predictions)
 
 
@@ -146,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Score a data set through a running gateway.",
         epilog="The same command goes on where an interrupted one stopped.",
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="a running gateway (default: %(default)s)")
+    parser.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
     parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
     parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
     parser.add_argument(

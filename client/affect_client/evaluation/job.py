@@ -10,10 +10,12 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from affect_client.errors import ServiceUnreachable
+from affect_client.evaluation.concurrency import Concurrency
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.pins import Choice, Pin
 from affect_client.evaluation.predictions import PredictionLog, Row
 from affect_client.http import AsyncClient
+from affect_client.rpc import AsyncGrpcClient
 from affect_contract.errors import FAULTS, AffectError, BackendError
 from affect_contract.labels import LABELS
 from affect_contract.schemas import Failure, Prediction
@@ -21,13 +23,15 @@ from affect_dataset.samples import Sample
 
 IN_FLIGHT: Final = 16
 
+AnyClient = AsyncClient | AsyncGrpcClient
+
 _WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Before each further try of a request that may succeed a moment later."""
 _LONGEST_WAIT_S: Final = 30.0
 _SUM_TOLERANCE: Final = 1e-3
 
 
-async def ask(client: AsyncClient, samples: Sequence[Sample], chosen: Sequence[Pin], predictions: Path) -> None:
+async def ask(client: AnyClient, samples: Sequence[Sample], chosen: Sequence[Pin], predictions: Path) -> None:
     """Ask for every picture that is not settled yet, and record each answer as it comes.
 
     Args:
@@ -46,30 +50,35 @@ async def ask(client: AsyncClient, samples: Sequence[Sample], chosen: Sequence[P
         with tqdm(total=total, initial=len(settled), desc="evaluation", unit="picture") as bar:
             pending = ((pin, one) for pin in chosen for one in samples if (one.id, pin.backbone) not in settled)
             try:
+                concurrency = Concurrency(IN_FLIGHT)
                 async with asyncio.TaskGroup() as group:
                     for _ in range(IN_FLIGHT):
-                        group.create_task(_work(client, pending, log, bar))
+                        group.create_task(_work(client, pending, log, bar, concurrency))
             except ExceptionGroup as failures:
                 # Workers share one service and one folder: the first to fail says why all do.
                 raise failures.exceptions[0] from None
 
 
 async def _work(
-    client: AsyncClient, pending: Iterator[tuple[Pin, Sample]], log: PredictionLog, bar: "tqdm[Any]"
+    client: AnyClient,
+    pending: Iterator[tuple[Pin, Sample]],
+    log: PredictionLog,
+    bar: "tqdm[Any]",
+    concurrency: Concurrency,
 ) -> None:
     for pin, sample in pending:
-        log.append(await _row(client, pin, sample))
+        log.append(await _row(client, pin, sample, concurrency))
         bar.update()
 
 
-async def _row(client: AsyncClient, pin: Pin, sample: Sample) -> Row:
+async def _row(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concurrency) -> Row:
     try:
         picture = sample.path.read_bytes()
     except OSError as exc:
         raise EvaluationError(f"{sample.path} cannot be read any more: {exc.strerror}") from exc
     clock = _Clock()
     try:
-        answer = await _patiently(client, pin.choice, picture, clock)
+        answer = await _patiently(client, pin.choice, picture, clock, concurrency)
         _require_whole(answer)
     except AffectError as exc:
         error = Failure(code=exc.code, detail=exc.detail)
@@ -97,12 +106,19 @@ class _Clock:
         return (time.perf_counter() - self._started) * 1000
 
 
-async def _patiently(client: AsyncClient, choice: Choice, picture: bytes, clock: _Clock) -> Prediction:
+async def _patiently(
+    client: AnyClient, choice: Choice, picture: bytes, clock: _Clock, concurrency: Concurrency
+) -> Prediction:
     """The answer, asked for again where that may help: a gateway that restarts is no reason to end a long run."""
-    for wait_s in _WAITS_S:
-        clock.start()
-        try:
+
+    async def once() -> Prediction:
+        async with concurrency.place():
+            clock.start()
             return await client.predict(picture, **choice)
+
+    for wait_s in _WAITS_S:
+        try:
+            return await once()
         except ServiceUnreachable:
             told_s = 0.0
         except AffectError as exc:
@@ -110,8 +126,7 @@ async def _patiently(client: AsyncClient, choice: Choice, picture: bytes, clock:
                 raise
             told_s = exc.retry_after_s or 0.0
         await asyncio.sleep(min(max(wait_s, told_s), _LONGEST_WAIT_S))
-    clock.start()
-    return await client.predict(picture, **choice)
+    return await once()
 
 
 def _require_whole(answer: Prediction) -> None:

@@ -20,6 +20,7 @@ _CLASSES: Final = list(range(len(LABELS)))
 _CONSTANT: Final = 1e-12
 """A standard deviation below this is rounding noise around a constant."""
 _SUM_TOLERANCE: Final = 1e-3
+_CONFIDENCE_BINS: Final = 15
 _ONE_CLASS: Final = "truth and prediction are one and the same class throughout"
 
 Ids = NDArray[np.int64]
@@ -51,6 +52,7 @@ class Classification(TypedDict):
     auc_roc_macro: float | None
     auc_pr_macro: float | None
     krippendorff_alpha: float | None
+    expected_calibration_error: float
     per_class: dict[str, ClassScores]
     absent_classes: list[str]
     """Expressions that the truth lacks: left out of the means of AUC, and 0 in that of F1."""
@@ -104,6 +106,7 @@ def classification(true: Ids, probabilities: Scores) -> Classification:
         auc_roc_macro=auc_roc,
         auc_pr_macro=auc_pr,
         krippendorff_alpha=alpha,
+        expected_calibration_error=expected_calibration_error(true, probabilities),
         per_class=per_class,
         absent_classes=[label for label, scores in per_class.items() if scores["prevalence"] == 0],
         confusion=sk.confusion_matrix(true, predicted, labels=_CLASSES).tolist(),
@@ -161,6 +164,58 @@ def regression(true: Scores, predicted: Scores) -> Regression:
     )
 
 
+class ConfidenceBin(TypedDict):
+    """Predictions of about the same confidence."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    """Their mean confidence; None where there are none."""
+    accuracy: float | None
+    """The share of them that is right."""
+
+
+def confidence_bins(true: Ids, probabilities: Scores) -> list[ConfidenceBin]:
+    """Predictions in fifteen bins of equal width by the probability of the predicted class.
+
+    Args:
+        true: AffectNet ids, int [n], n >= 1.
+        probabilities: float [n, 8] in id order, each row summing to 1.
+    """
+    _check_distributions(true, probabilities)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == true
+    place = np.minimum((confidence * _CONFIDENCE_BINS).astype(np.int64), _CONFIDENCE_BINS - 1)
+    bins = []
+    for number in range(_CONFIDENCE_BINS):
+        inside = place == number
+        filled = bool(inside.any())
+        bins.append(
+            ConfidenceBin(
+                low=number / _CONFIDENCE_BINS,
+                high=(number + 1) / _CONFIDENCE_BINS,
+                n=int(inside.sum()),
+                confidence=float(confidence[inside].mean()) if filled else None,
+                accuracy=float(right[inside].mean()) if filled else None,
+            )
+        )
+    return bins
+
+
+def expected_calibration_error(true: Ids, probabilities: Scores) -> float:
+    """The mean distance between confidence and accuracy over `confidence_bins`, weighted by their pictures.
+
+    Source: Guo et al. (2017), On Calibration of Modern Neural Networks, ICML; 15 bins as there.
+    """
+    gaps = [
+        one["n"] * abs(one["confidence"] - one["accuracy"])
+        for one in confidence_bins(true, probabilities)
+        if one["confidence"] is not None and one["accuracy"] is not None
+    ]
+    return float(sum(gaps) / len(true))
+
+
 def concordance(true: Scores, predicted: Scores) -> float | None:
     """Concordance correlation coefficient of two tracks, float [n].
 
@@ -210,9 +265,14 @@ def cohen_kappa(true: Ids, predicted: Ids) -> float | None:
     return float(sk.cohen_kappa_score(true, predicted))
 
 
+def normalised(probabilities: Scores) -> Scores:
+    """Rows [n, 8] that sum to 1: the API's float32 does so only to 1e-6."""
+    rows: Scores = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return rows
+
+
 def _per_class(true: Ids, predicted: Ids, probabilities: Scores) -> dict[str, ClassScores]:
-    # The API's float32 sums to 1 only to 1e-6.
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    probabilities = normalised(probabilities)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         true, predicted, labels=_CLASSES, average=None, zero_division=np.nan
     )

@@ -1,13 +1,21 @@
 """One version from the beginning of a run to its end, whatever is rolled out meanwhile."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Final, TypedDict
+
+from PIL import Image
 
 from affect_client.evaluation.errors import EvaluationError
+from affect_client.rpc import AsyncGrpcClient
+from affect_contract.errors import UnknownModel
 from affect_contract.models import Backbone
+from affect_contract.preprocess import SIDE
 from affect_contract.schemas import ModelList, ModelStatus, Prediction
 from affect_contract.store import STABLE
+
+_NOTHING: Final = "the gateway serves no model: publish one with affect-train"
 
 
 class Choice(TypedDict, total=False):
@@ -64,8 +72,34 @@ def pins(served: ModelList, wanted: Sequence[Backbone] = ()) -> list[Pin]:
     if missing:
         raise EvaluationError(f"the gateway does not serve {', '.join(missing)}; it has {', '.join(sorted(found))}")
     if not found:
-        raise EvaluationError("the gateway serves no model: publish one with affect-train")
+        raise EvaluationError(_NOTHING)
     return [_pin(served, backbone) for backbone in (wanted or sorted(found))]
+
+
+async def probed_pins(client: AsyncGrpcClient, wanted: Sequence[Backbone] = ()) -> list[Pin]:
+    """`pins` over gRPC, which lists no models: what answers for a grey picture is what is served as stable.
+
+    Raises:
+        EvaluationError: a backbone that is not served.
+    """
+    found = []
+    for backbone in wanted or Backbone:
+        try:
+            answer = await client.predict(_grey_picture(), backbone=backbone.value)
+        except UnknownModel as exc:
+            if wanted:
+                raise EvaluationError(f"the gateway does not serve {backbone}: {exc.detail}") from exc
+        else:
+            found.append(Pin(backbone, answer.model.versions))
+    if not found:
+        raise EvaluationError(_NOTHING)
+    return found
+
+
+def _grey_picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (SIDE, SIDE), "grey").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _pin(served: ModelList, backbone: Backbone) -> Pin:

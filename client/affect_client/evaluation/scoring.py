@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_client.evaluation.baselines import majority_class, mean_predictor
+from affect_client.evaluation.bootstrap import Interval, classification_draws, intervals, regression_draws
 from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.metrics import Classification, Regression, classification, regression
+from affect_client.evaluation.metrics import Classification, Ids, Regression, Scores, classification, regression
 from affect_client.evaluation.predictions import Row, read_rows
 from affect_client.evaluation.truth import affect, expressions
 from affect_contract.labels import LABELS
@@ -27,6 +28,18 @@ class TaskScores(TypedDict):
     regression: NotRequired[dict[str, Regression]]
 
 
+class ClassificationScores(Classification):
+    """With intervals."""
+
+    ci95: dict[str, Interval | None]
+
+
+class RegressionScores(Regression):
+    """With intervals."""
+
+    ci95: dict[str, Interval | None]
+
+
 class Coverage(TypedDict):
     """How many pictures the scores stand for."""
 
@@ -35,9 +48,11 @@ class Coverage(TypedDict):
     share: float
 
 
-class ModelScores(TaskScores):
-    """Everything about one backbone."""
+class ModelScores(TypedDict):
+    """Everything about one backbone; a task without a single pair of truth and answer is not there."""
 
+    classification: NotRequired[ClassificationScores]
+    regression: NotRequired[dict[str, RegressionScores]]
     coverage: Coverage
     failures: dict[str, int]
     """Pictures without an answer, by error code."""
@@ -127,11 +142,21 @@ def _model_scores(answers: _Answers, true_ids: NDArray[np.int64], true_affect: N
     )
     classified = ~np.isnan(answers.probabilities).any(axis=1)
     if classified.any():
-        scores["classification"] = classification(true_ids[classified], answers.probabilities[classified])
+        scores["classification"] = _classified(true_ids[classified], answers.probabilities[classified])
     placed = ~np.isnan(answers.affect + true_affect).any(axis=1)
     if placed.any():
         scores["regression"] = {
-            name: regression(true_affect[placed, column], answers.affect[placed, column])
+            name: _placed(true_affect[placed, column], answers.affect[placed, column])
             for column, name in enumerate((VALENCE, AROUSAL))
         }
     return scores
+
+
+def _classified(true: Ids, probabilities: Scores) -> ClassificationScores:
+    ci95 = intervals(classification_draws(true, probabilities))
+    return ClassificationScores(**classification(true, probabilities), ci95=ci95)
+
+
+def _placed(true: Scores, predicted: Scores) -> RegressionScores:
+    ci95 = intervals(regression_draws(true, predicted))
+    return RegressionScores(**regression(true, predicted), ci95=ci95)

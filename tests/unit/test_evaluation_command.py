@@ -73,7 +73,7 @@ def test_the_test_split_is_scored_as_it_was_answered(evaluate, gateway, data, tm
 def test_the_document_has_the_keys_that_others_read(evaluate, tmp_path):
     evaluate()
     document = metrics(tmp_path)
-    assert set(document) == {"models", "baselines", "data"}
+    assert set(document) == {"models", "baselines", "data", "intervals"}
     scores = document["models"]["mobilenet_v2"]
     assert {"classification", "regression", "coverage", "versions"} <= set(scores)
     named = {"accuracy", "f1_macro", "cohen_kappa", "auc_roc_macro", "auc_pr_macro", "krippendorff_alpha", "n"}
@@ -177,3 +177,78 @@ def test_a_flag_that_means_nothing_is_refused(evaluate, gateway, capsys, flags):
     with pytest.raises(SystemExit) as caught:
         evaluate(*flags)
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def two_parts(evaluate, tmp_path):
+    """A run in two parts."""
+    parts = [tmp_path / f"part{number}" for number in (1, 2)]
+    for number, part in enumerate(parts, start=1):
+        assert evaluate("--shard", f"{number}/2", out=part) == 0
+    return parts
+
+
+def test_parts_that_are_merged_are_the_run_that_was_never_divided(evaluate, gateway, two_parts, tmp_path):
+    asked = len(gateway.asked)
+    assert asked == 6
+    assert main(["merge", *map(str, two_parts), "--out", str(tmp_path / "merged")]) == 0
+    assert len(gateway.asked) == asked
+    evaluate()
+    for name in ("metrics.json", "metrics.csv", "truth.json"):
+        assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    assert main(["merge", *map(str, two_parts), "--out", str(tmp_path / "merged")]) == 0
+
+
+def test_parts_that_do_not_make_a_whole_are_refused(evaluate, two_parts, tmp_path, capsys):
+    merged = ["--out", str(tmp_path / "merged")]
+    assert main(["merge", str(two_parts[0]), *merged]) == 2
+    assert "the parts are 1/2: merge each of the 2 once" in capsys.readouterr().err
+    assert main(["merge", *[str(two_parts[0])] * 2, *merged]) == 2
+    evaluate("--split", "all", "--shard", "2/2", out=tmp_path / "other")
+    assert main(["merge", str(two_parts[0]), str(tmp_path / "other"), *merged]) == 2
+    assert "another split" in capsys.readouterr().err
+    torn = (two_parts[1] / "predictions.jsonl").read_bytes()
+    (two_parts[1] / "predictions.jsonl").write_bytes(torn[:-20])
+    assert main(["merge", *map(str, two_parts), *merged]) == 2
+    assert "2 of 3 answers" in capsys.readouterr().err
+    assert main(["merge", str(tmp_path / "nothing"), *merged]) == 2
+    assert "is no run of affect-evaluate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_part_that_cannot_be_is_refused(evaluate, shard, capsys):
+    with pytest.raises(SystemExit) as ended:
+        evaluate("--shard", shard)
+    assert ended.value.code == 2
+    assert "is no part: give one like 1/4" in capsys.readouterr().err
+
+
+def test_recorded_answers_are_scored_again_without_service_or_data(evaluate, gateway, data, tmp_path):
+    evaluate()
+    asked, before = len(gateway.asked), (tmp_path / "out" / "metrics.json").read_bytes()
+    (tmp_path / "out" / "metrics.json").unlink()
+    for picture in data.iterdir():
+        picture.unlink()
+    assert main(["score", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+    assert len(gateway.asked) == asked
+
+
+def test_every_score_has_its_interval_beside_it(evaluate, tmp_path):
+    evaluate()
+    scores = metrics(tmp_path)["models"]["mobilenet_v2"]
+    for group in (scores["classification"], *scores["regression"].values()):
+        for name, interval in group["ci95"].items():
+            assert (interval is None) or interval[0] <= group[name] <= interval[1], name
+    lines = (tmp_path / "out" / "metrics.csv").read_text().splitlines()
+    assert lines[0] == "model,task,metric,value,low,high,n"
+    assert any(line.startswith("mobilenet_v2,valence,ccc,") for line in lines)
+
+
+def test_how_long_it_took_is_told_apart_from_the_scores(evaluate, tmp_path):
+    evaluate()
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["timing"]["pictures_per_s"] > 0
+    assert set(run["timing"]["latency_ms"]["mobilenet_v2"]) == {"p50", "p95", "p99", "mean"}
+    assert run["sessions"][0]["answered"] == 6
+    assert run["sessions"][0]["url"].startswith("http://127.0.0.1")

@@ -10,6 +10,7 @@ from affect_client.evaluation.predictions import PredictionLog, Row
 from affect_client.evaluation.scoring import score, score_baselines
 from affect_client.evaluation.study import STUDY
 from affect_client.evaluation.table import table
+from affect_client.evaluation.truth import Prior
 from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS, Expression
 from affect_contract.models import Backbone
@@ -132,7 +133,7 @@ def test_a_picture_of_other_data_is_no_result(scored):
 
 def test_the_baselines_know_the_training_split_alone(samples):
     training = [one for one in samples if one.expression is Expression.FEAR] + samples[:2]
-    baselines = score_baselines(training, samples)
+    baselines = score_baselines(Prior.of(training), samples)
     assert baselines["classification"]["accuracy"] == 1 / 8
     assert baselines["classification"]["auc_roc_macro"] == 0.5
     mean = np.mean([one.valence for one in training if one.valence is not None])
@@ -142,12 +143,12 @@ def test_the_baselines_know_the_training_split_alone(samples):
 
 
 def test_without_annotations_or_training_pictures_there_is_no_baseline_for_them(samples):
-    assert set(score_baselines([samples[WITHOUT_AFFECT]], samples)) == {"classification"}
-    assert score_baselines([], samples) == {}
+    assert set(score_baselines(Prior.of([samples[WITHOUT_AFFECT]]), samples)) == {"classification"}
+    assert score_baselines(Prior.of([]), samples) == {}
 
 
 def test_the_table_stands_beside_baselines_and_study(scored, samples):
-    text = table(scored(row(number) for number in range(COUNT)), score_baselines(samples, samples))
+    text = table(scored(row(number) for number in range(COUNT)), score_baselines(Prior.of(samples), samples))
     head, model, baseline, *study = text.splitlines()
     assert head.split()[:3] == ["accuracy", "RMSE", "V"]
     assert model.split()[:5] == ["mobilenet_v2", "(version", "1)", "0.5000", "0.0000"]
@@ -160,5 +161,5 @@ def test_the_table_stands_beside_baselines_and_study(scored, samples):
 
 
 def test_a_model_without_an_answer_says_so_in_the_table(scored, samples):
-    text = table(scored([failed(0)]), score_baselines(samples, samples))
+    text = table(scored([failed(0)]), score_baselines(Prior.of(samples), samples))
     assert text.splitlines()[1].split() == ["mobilenet_v2", "(no", "answers)", *"-" * 9]

@@ -3,9 +3,9 @@
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tqdm import tqdm
 
@@ -31,7 +31,14 @@ _LONGEST_WAIT_S: Final = 30.0
 _SUM_TOLERANCE: Final = 1e-3
 
 
-async def ask(client: AnyClient, samples: Sequence[Sample], chosen: Sequence[Pin], predictions: Path) -> None:
+async def ask(
+    client: AnyClient,
+    samples: Sequence[Sample],
+    chosen: Sequence[Pin],
+    predictions: Path,
+    *,
+    on_row: Callable[[], None] = lambda: None,
+) -> None:
     """Ask for every picture that is not settled yet, and record each answer as it comes.
 
     Args:
@@ -39,6 +46,7 @@ async def ask(client: AnyClient, samples: Sequence[Sample], chosen: Sequence[Pin
         samples: the pictures.
         chosen: the versions to ask, each for every picture.
         predictions: the file that answers are appended to.
+        on_row: called after each.
 
     Raises:
         EvaluationError: the versions changed midway, or a picture cannot be read any more.
@@ -49,11 +57,17 @@ async def ask(client: AnyClient, samples: Sequence[Sample], chosen: Sequence[Pin
         total = len(samples) * len(chosen)
         with tqdm(total=total, initial=len(settled), desc="evaluation", unit="picture") as bar:
             pending = ((pin, one) for pin in chosen for one in samples if (one.id, pin.backbone) not in settled)
+
+            def record(row: Row) -> None:
+                log.append(row)
+                bar.update()
+                on_row()
+
             try:
                 concurrency = Concurrency(IN_FLIGHT)
                 async with asyncio.TaskGroup() as group:
                     for _ in range(IN_FLIGHT):
-                        group.create_task(_work(client, pending, log, bar, concurrency))
+                        group.create_task(_work(client, pending, concurrency, record))
             except ExceptionGroup as failures:
                 # Workers share one service and one folder: the first to fail says why all do.
                 raise failures.exceptions[0] from None
@@ -62,13 +76,11 @@ async def ask(client: AnyClient, samples: Sequence[Sample], chosen: Sequence[Pin
 async def _work(
     client: AnyClient,
     pending: Iterator[tuple[Pin, Sample]],
-    log: PredictionLog,
-    bar: "tqdm[Any]",
     concurrency: Concurrency,
+    record: Callable[[Row], None],
 ) -> None:
     for pin, sample in pending:
-        log.append(await _row(client, pin, sample, concurrency))
-        bar.update()
+        record(await _row(client, pin, sample, concurrency))
 
 
 async def _row(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concurrency) -> Row:

@@ -14,7 +14,7 @@ from affect_client.evaluation.bootstrap import Interval, classification_draws, i
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.metrics import Classification, Ids, Regression, Scores, classification, regression
 from affect_client.evaluation.predictions import Row, read_rows
-from affect_client.evaluation.truth import affect, expressions
+from affect_client.evaluation.truth import Prior, affect, expressions
 from affect_contract.labels import LABELS
 from affect_contract.models import AROUSAL, VALENCE, Backbone
 from affect_contract.schemas import Prediction
@@ -122,14 +122,14 @@ def score(predictions: Path, samples: Sequence[Sample]) -> dict[str, ModelScores
     return {name.value: _model_scores(answers[name], true_ids, true_affect) for name in sorted(answers)}
 
 
-def score_baselines(training: Sequence[Sample], samples: Sequence[Sample]) -> TaskScores:
+def score_baselines(prior: Prior, samples: Sequence[Sample]) -> TaskScores:
     """The same scores for answers that look at no picture; none where no picture trains."""
     scores = TaskScores()
-    if training:
-        scores["classification"] = majority_class(training, samples)
-        means = mean_predictor(training, samples)
-        if means is not None:
-            scores["regression"] = means
+    classified, means = majority_class(prior, samples), mean_predictor(prior, samples)
+    if classified is not None:
+        scores["classification"] = classified
+    if means is not None:
+        scores["regression"] = means
     return scores
 
 

@@ -1,11 +1,105 @@
-"""A data set's labels as arrays, in the order of its samples."""
+"""What a run is scored against: its pictures and their labels, kept in its folder so that it stands alone."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affect_client.evaluation.errors import EvaluationError
+from affect_contract.files import write_atomically
+from affect_contract.labels import LABELS, Expression
 from affect_dataset.samples import Sample
+
+TRUTH_FILE: Final = "truth.json"
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of the labels without looking at a picture to be scored: the training split's."""
+
+    majority: int | None
+    """The AffectNet id of its most frequent expression (the lowest among equals); None where it has no picture."""
+    means: tuple[float, float] | None
+    """Its mean valence and arousal; None where none are annotated."""
+
+    @classmethod
+    def of(cls, training: Sequence[Sample]) -> "Prior":
+        """That of some pictures."""
+        counts = np.bincount(expressions(training), minlength=len(LABELS))
+        pairs = affect(training)
+        known = pairs[~np.isnan(pairs).any(axis=1)]
+        return cls(
+            int(counts.argmax()) if len(training) else None,
+            (float(known[:, 0].mean()), float(known[:, 1].mean())) if len(known) else None,
+        )
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The pictures of a run, in the order of their ids, on which intervals depend."""
+
+    samples: tuple[Sample, ...]
+    prior: Prior
+    facts: dict[str, Any]
+    """Of the data: digest, split, seed, what was left out."""
+
+    @classmethod
+    def of(cls, samples: Iterable[Sample], prior: Prior, facts: dict[str, Any]) -> "Truth":
+        """The truth about ``samples``."""
+        ordered = tuple(sorted(samples, key=lambda sample: sample.id))
+        return cls(ordered, prior, facts | {"pictures": len(ordered)})
+
+    def write(self, folder: Path) -> None:
+        """Save it, whole and atomic.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        document = {
+            "facts": self.facts,
+            "prior": {"majority": self.prior.majority, "means": self.prior.means},
+            "pictures": [
+                {
+                    "id": one.id, "path": str(one.path.resolve()), "expression": int(one.expression),
+                    "valence": one.valence, "arousal": one.arousal, "digest": one.digest,
+                }
+                for one in self.samples
+            ],
+        }  # fmt: skip
+        write_atomically(folder / TRUTH_FILE, json.dumps(document))
+
+
+def read_truth(folder: Path) -> Truth:
+    """The truth that a run has saved.
+
+    Raises:
+        EvaluationError: there is none, or it is not what a run writes.
+    """
+    path = folder / TRUTH_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        samples = tuple(
+            Sample(
+                one["id"],
+                Path(one["path"]),
+                Expression(one["expression"]),
+                one["valence"],
+                one["arousal"],
+                one["digest"],
+            )
+            for one in document["pictures"]
+        )
+        means = document["prior"]["means"]
+        prior = Prior(document["prior"]["majority"], tuple(means) if means else None)
+        return Truth(samples, prior, document["facts"])
+    except FileNotFoundError as exc:
+        raise EvaluationError(f"{folder} is no run of affect-evaluate: it has no {TRUTH_FILE}") from exc
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise EvaluationError(f"{path} is not what a run writes: start again with another --out") from exc
 
 
 def expressions(samples: Sequence[Sample]) -> NDArray[np.int64]:

@@ -1,0 +1,178 @@
+"""``affect-evaluate --url ...``: ask the service for a test set, and score the answers."""
+
+import argparse
+import asyncio
+import math
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from affect_client.connect import connect_async
+from affect_client.evaluation.errors import EvaluationError
+from affect_client.evaluation.job import ask
+from affect_client.evaluation.pins import Pin, pins, probed_pins
+from affect_client.evaluation.predictions import FILE_NAME
+from affect_client.evaluation.printing import print_result, say
+from affect_client.evaluation.result import finish
+from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity
+from affect_client.evaluation.shards import WHOLE, Shard, parse_shard
+from affect_client.evaluation.truth import Prior, Truth
+from affect_client.http import DEFAULT_URL
+from affect_client.rpc import AsyncGrpcClient
+from affect_contract.models import Backbone
+from affect_dataset import layouts
+from affect_dataset.samples import Dataset, Sample, Split
+from affect_dataset.split import Assignment, read_or_assign
+
+ALL: Final = "all"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        EvaluationError, DatasetError, ServiceUnreachable, AffectError: what keeps it from a result.
+    """
+    # The service first: a large data set takes minutes to read.
+    chosen = asyncio.run(_find(options))
+    dataset = layouts.load(options.data, progress=tqdm)
+    truth = _truth(options, dataset)
+    claim(options.out, identity(dataset.digest, options.split, truth.samples, chosen, str(options.shard)))
+    _keep(truth, options.out)
+    _ask(options, truth.samples, chosen)
+    print_result(options.out, finish(options.out))
+
+
+async def _find(options: argparse.Namespace) -> list[Pin]:
+    async with connect_async(options.url, timeout_s=options.timeout_s, retries=0) as client:
+        if isinstance(client, AsyncGrpcClient):
+            return await probed_pins(client, options.backbones)
+        return pins(await client.models(), options.backbones)
+
+
+def _truth(options: argparse.Namespace, dataset: Dataset) -> Truth:
+    assignment = _assignment(options, dataset)
+    samples = _scored(dataset, assignment, options.split)
+    whole = Truth.of(samples, Prior.of(assignment.samples(dataset, Split.TRAIN)), _facts(dataset, assignment, options))
+    if options.shard == WHOLE:
+        return whole
+    part = options.shard.of(whole.samples)
+    if not part:
+        raise EvaluationError(f"part {options.shard} of {len(samples)} pictures is empty: ask for fewer parts")
+    return Truth.of(part, whole.prior, whole.facts)
+
+
+def _keep(truth: Truth, out: Path) -> None:
+    try:
+        truth.write(out)
+    except OSError as exc:
+        raise EvaluationError(f"{out} cannot be written: {exc.strerror}") from exc
+
+
+def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequence[Pin]) -> None:
+    """Ask for what is not answered yet; the stretch is recorded however it ends."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    answered = 0
+
+    def count() -> None:
+        nonlocal answered
+        answered += 1
+
+    async def work() -> None:
+        async with connect_async(options.url, timeout_s=options.timeout_s, retries=0) as client:
+            await ask(client, samples, chosen, options.out / FILE_NAME, on_row=count)
+
+    try:
+        asyncio.run(work())
+    finally:
+        if answered:
+            stretch = Session(
+                started=started.isoformat(timespec="seconds"),
+                seconds=time.perf_counter() - clock,
+                answered=answered,
+                url=options.url,
+                host=platform.node(),
+            )
+            add_sessions(options.out, [stretch])
+
+
+def _assignment(options: argparse.Namespace, dataset: Dataset) -> Assignment:
+    """The saved split, or, where the data set neither has nor fixes one, the one that training makes by default."""
+    if options.split_file and not options.split_file.exists():
+        raise EvaluationError(f"there is no split {options.split_file}: name the one that affect-train has saved")
+    saved = options.split_file or layouts.folder_of(options.data) / layouts.SPLIT_FILE
+    is_new = not saved.exists() and not any(sample.fixed_split for sample in dataset.samples)
+    assignment, _ = read_or_assign(dataset, path=options.split_file)
+    if is_new:
+        say(
+            f"no split is saved in {saved}: divided as affect-train does by default (seed {assignment.seed}); "
+            "models trained on another split have seen some of these pictures"
+        )
+    return assignment
+
+
+def _scored(dataset: Dataset, assignment: Assignment, part: str) -> list[Sample]:
+    samples = list(dataset.samples) if part == ALL else assignment.samples(dataset, Split(part))
+    if not samples:
+        raise EvaluationError(f"the {part} split of {dataset.root} is empty: there is nothing to score")
+    return samples
+
+
+def _facts(dataset: Dataset, assignment: Assignment, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "data_digest": dataset.digest,
+        "split": options.split,
+        "split_seed": assignment.seed,
+        "fractions": list(assignment.fractions),
+        "excluded": {str(reason): count for reason, count in sorted(dataset.counts().items())},
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
+    parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
+    parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
+    parser.add_argument(
+        "--split", choices=(Split.TEST.value, ALL), default=Split.TEST.value, help="what to score (default: test)"
+    )
+    parser.add_argument("--split-file", type=Path, help="the split, where it is not beside the data")
+    parser.add_argument(
+        "--backbones", type=_backbones, default=(), metavar="A,B", help="which to score (default: all that are served)"
+    )
+    parser.add_argument(
+        "--timeout-s", type=_seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--shard", type=_shard, default=WHOLE, metavar="I/N", help="score this part alone, for affect-evaluate merge"
+    )
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
+def _backbones(text: str) -> tuple[Backbone, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in set(Backbone)]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r}: choose from {', '.join(Backbone)}")
+    return tuple(Backbone(name) for name in names)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number of seconds above 0")
+    return number

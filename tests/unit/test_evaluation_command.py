@@ -252,3 +252,25 @@ def test_how_long_it_took_is_told_apart_from_the_scores(evaluate, tmp_path):
     assert set(run["timing"]["latency_ms"]["mobilenet_v2"]) == {"p50", "p95", "p99", "mean"}
     assert run["sessions"][0]["answered"] == 6
     assert run["sessions"][0]["url"].startswith("http://127.0.0.1")
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(evaluate, tmp_path):
+    evaluate()
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "http://" not in text.replace("http://127.0.0.1", "")
+    assert "https://" not in text
+    assert "<script" not in text
+    plots = {path.stem for path in (tmp_path / "out" / "plots").iterdir()}
+    wanted = {"confusion", "calibration", "roc", "precision_recall", "wrong", "surest_errors", "affect", "circumplex"}
+    assert {f"mobilenet_v2_{name}" for name in wanted} <= plots
+    assert text.count("data:image/png;base64,") == len(plots)
+    for word in (
+        "MobileNetV2",
+        "baseline",
+        "study: mobilenet_v2",
+        "0.444",
+        "Krippendorff",
+        "data digest",
+        "latency of",
+    ):
+        assert word in text

@@ -8,6 +8,7 @@ import pytest
 
 from affect_client.errors import ServiceUnreachable
 from affect_client.evaluation import job
+from affect_client.evaluation.answers import read_answers
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.job import IN_FLIGHT, ask
 from affect_client.evaluation.pins import pins
@@ -136,7 +137,9 @@ def test_a_service_that_goes_away_ends_the_run_and_the_next_one_goes_on(tmp_path
     assert len(list(read_rows(predictions))) <= 7
     run(Service(), samples, predictions)
     run(Service(), samples, tmp_path / "undisturbed.jsonl")
-    assert score(predictions, samples) == score(tmp_path / "undisturbed.jsonl", samples)
+    assert score(read_answers(predictions, samples), samples) == score(
+        read_answers(tmp_path / "undisturbed.jsonl", samples), samples
+    )
 
 
 def test_a_service_that_comes_back_soon_is_waited_for(service, samples, predictions):
@@ -177,7 +180,7 @@ def test_what_does_not_pass_in_time_is_a_row_and_the_next_run_asks_it_again(serv
     assert row.error.code is ErrorCode.MODEL_NOT_READY
     assert len(service.pictures) == 6
     run(service, samples[:1], predictions)
-    scores = score(predictions, samples[:1])["mobilenet_v2"]
+    scores = score(read_answers(predictions, samples[:1]), samples[:1])["mobilenet_v2"]
     assert (scores["coverage"]["answered"], scores["failures"]) == (1, {})
 
 
@@ -186,7 +189,7 @@ def test_a_picture_that_is_refused_is_a_row_and_stays_one(service, samples, pred
     run(service, samples, predictions)
     run(service, samples, predictions)
     assert service.pictures.count("bad") == 1
-    scores = score(predictions, samples)["mobilenet_v2"]
+    scores = score(read_answers(predictions, samples), samples)["mobilenet_v2"]
     assert scores["coverage"] == {"asked": 24, "answered": 23, "share": 23 / 24}
     assert scores["failures"] == {"invalid_image": 1}
 

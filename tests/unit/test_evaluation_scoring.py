@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from affect_client.evaluation.answers import read_answers
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.predictions import PredictionLog, Row
 from affect_client.evaluation.scoring import score, score_baselines
@@ -58,7 +59,7 @@ def scored(tmp_path, samples):
         with PredictionLog(path) as log:
             for one in rows:
                 log.append(one)
-        return score(path, samples)
+        return score(read_answers(path, samples), samples)
 
     return write_and_score
 

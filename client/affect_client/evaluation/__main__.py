@@ -11,7 +11,7 @@ from affect_client.evaluation import ask_command
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.merge import merge
 from affect_client.evaluation.printing import print_result, say
-from affect_client.evaluation.result import finish
+from affect_client.evaluation.report import finished
 from affect_contract.errors import AffectError
 from affect_dataset.samples import DatasetError
 
@@ -59,7 +59,7 @@ def _merging() -> tuple[argparse.ArgumentParser, Command]:
 
 def _merge(options: argparse.Namespace) -> None:
     merge(options.parts, options.out)
-    print_result(options.out, finish(options.out))
+    print_result(options.out, finished(options.out))
 
 
 def _scoring() -> tuple[argparse.ArgumentParser, Command]:
@@ -67,7 +67,7 @@ def _scoring() -> tuple[argparse.ArgumentParser, Command]:
         prog="affect-evaluate score", description="Score recorded answers again, without the service or the data set."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    return parser, lambda options: print_result(options.run, finish(options.run))
+    return parser, lambda options: print_result(options.run, finished(options.run))
 
 
 _COMMANDS: Final = {"merge": _merging, "score": _scoring}

@@ -18,7 +18,7 @@ from affect_client.evaluation.job import ask
 from affect_client.evaluation.pins import Pin, pins, probed_pins
 from affect_client.evaluation.predictions import FILE_NAME
 from affect_client.evaluation.printing import print_result, say
-from affect_client.evaluation.result import finish
+from affect_client.evaluation.report import finished
 from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity
 from affect_client.evaluation.shards import WHOLE, Shard, parse_shard
 from affect_client.evaluation.truth import Prior, Truth
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     claim(options.out, identity(dataset.digest, options.split, truth.samples, chosen, str(options.shard)))
     _keep(truth, options.out)
     _ask(options, truth.samples, chosen)
-    print_result(options.out, finish(options.out))
+    print_result(options.out, finished(options.out))
 
 
 async def _find(options: argparse.Namespace) -> list[Pin]:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from affect_client.evaluation.report import REPORT_FILE
 from affect_client.evaluation.result import METRICS_FILE, Result
 from affect_client.evaluation.table import table
 
@@ -21,4 +22,4 @@ def print_result(folder: Path, result: Result) -> None:
         if scores["failures"]:
             counts = ", ".join(f"{code} {count:,}" for code, count in scores["failures"].items())
             print(f"{name}: no answer for {pictures - scores['coverage']['answered']:,} pictures ({counts})")  # noqa: T201
-    print(f"in full: {folder / METRICS_FILE}")  # noqa: T201
+    print(f"in full: {folder / METRICS_FILE}, drawn: {folder / REPORT_FILE}")  # noqa: T201

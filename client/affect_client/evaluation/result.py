@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from affect_client.evaluation.answers import Answers, read_answers
 from affect_client.evaluation.bootstrap import LEVEL, RESAMPLES, SEED
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.predictions import FILE_NAME
@@ -20,7 +21,7 @@ METRICS_FILE: Final = "metrics.json"
 TABLE_FILE: Final = "metrics.csv"
 
 _COLUMNS: Final = ("model", "task", "metric", "value", "low", "high", "n")
-_INTERVALS: Final = {
+INTERVALS: Final = {
     "level": LEVEL,
     "resamples": RESAMPLES,
     "seed": SEED,
@@ -33,6 +34,7 @@ class Result:
     """The scores of a run."""
 
     truth: Truth
+    answers: dict[str, Answers]
     models: dict[str, ModelScores]
     baselines: TaskScores
 
@@ -45,9 +47,10 @@ def finish(folder: Path) -> Result:
     """
     truth = read_truth(folder)
     predictions = folder / FILE_NAME
-    models = score(predictions, truth.samples)
+    answers = read_answers(predictions, truth.samples)
+    models = score(answers, truth.samples)
     _require_answers(models, predictions)
-    result = Result(truth, models, score_baselines(truth.prior, truth.samples))
+    result = Result(truth, answers, models, score_baselines(truth.prior, truth.samples))
     try:
         write_atomically(folder / METRICS_FILE, _document(result))
         write_atomically(folder / TABLE_FILE, _table(models))
@@ -70,7 +73,7 @@ def _document(result: Result) -> str:
         "models": result.models,
         "baselines": result.baselines,
         "data": result.truth.facts,
-        "intervals": _INTERVALS,
+        "intervals": INTERVALS,
     }
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""``affect-evaluate``: score a test set through the running service, join parts, score again."""
+"""``affect-evaluate``: score a test set through the running service, join parts, score again, compare."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from affect_client.errors import ServiceUnreachable
-from affect_client.evaluation import ask_command
+from affect_client.evaluation import ask_command, compare_command
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.merge import merge
 from affect_client.evaluation.printing import print_result, say
@@ -17,7 +17,8 @@ from affect_dataset.samples import DatasetError
 
 _DONE, _CANNOT, _INTERRUPTED = 0, 2, 130
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int]
+"""Gives the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,14 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, run = _COMMANDS[words.pop(0)]() if words and words[0] in _COMMANDS else _asking()
     options = parser.parse_args(words)
     try:
-        run(options)
+        return run(options)
     except (EvaluationError, DatasetError, ServiceUnreachable, AffectError) as exc:
         say(str(exc))
         return _CANNOT
     except KeyboardInterrupt:
         say("stopped; the same command goes on from here")
         return _INTERRUPTED
-    return _DONE
 
 
 def _asking() -> tuple[argparse.ArgumentParser, Command]:
@@ -42,10 +42,16 @@ def _asking() -> tuple[argparse.ArgumentParser, Command]:
         prog="affect-evaluate",
         description="Score a data set through a running gateway.",
         epilog="The same command goes on where an interrupted one stopped. Others: affect-evaluate merge, which joins "
-        "parts scored with --shard; affect-evaluate score, which scores recorded answers again. Each has --help.",
+        "parts scored with --shard; affect-evaluate score, which scores recorded answers again; affect-evaluate "
+        "compare, which holds runs against each other. Each has --help.",
     )
     ask_command.add_arguments(parser)
-    return parser, ask_command.run
+    return parser, _ask
+
+
+def _ask(options: argparse.Namespace) -> int:
+    ask_command.run(options)
+    return _DONE
 
 
 def _merging() -> tuple[argparse.ArgumentParser, Command]:
@@ -57,9 +63,10 @@ def _merging() -> tuple[argparse.ArgumentParser, Command]:
     return parser, _merge
 
 
-def _merge(options: argparse.Namespace) -> None:
+def _merge(options: argparse.Namespace) -> int:
     merge(options.parts, options.out)
     print_result(options.out, finished(options.out))
+    return _DONE
 
 
 def _scoring() -> tuple[argparse.ArgumentParser, Command]:
@@ -67,10 +74,25 @@ def _scoring() -> tuple[argparse.ArgumentParser, Command]:
         prog="affect-evaluate score", description="Score recorded answers again, without the service or the data set."
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    return parser, lambda options: print_result(options.run, finished(options.run))
+    return parser, _score
 
 
-_COMMANDS: Final = {"merge": _merging, "score": _scoring}
+def _score(options: argparse.Namespace) -> int:
+    print_result(options.run, finished(options.run))
+    return _DONE
+
+
+def _comparing() -> tuple[argparse.ArgumentParser, Command]:
+    parser = argparse.ArgumentParser(
+        prog="affect-evaluate compare",
+        description="Hold runs against each other on the pictures that both answered: each model against the same "
+        "backbone of the first run, or against the first model of all.",
+    )
+    compare_command.add_arguments(parser)
+    return parser, compare_command.run
+
+
+_COMMANDS: Final = {"merge": _merging, "score": _scoring, "compare": _comparing}
 
 
 if __name__ == "__main__":

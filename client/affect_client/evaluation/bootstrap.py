@@ -18,7 +18,7 @@ RESAMPLES: Final = 1_000
 SEED: Final = 0
 LEVEL: Final = 0.95
 
-_CHUNK_VALUES: Final = 4_000_000
+_CHUNK_VALUES: Final = 500_000
 """Weights held at a time; memory stays flat in the number of pictures and draws."""
 
 Draws = Mapping[str, Scores]

@@ -16,6 +16,10 @@ WRONG: Final = "#D55E00"
 _TRUE: Final = "#0072B2"
 _GREY: Final = "#767676"
 _DPI: Final = 110
+_TICKS: Final = (-1, -0.5, 0, 0.5, 1)
+_NAME_WIDTH: Final = 0.4
+_NAME_HEIGHT: Final = 0.08
+"""Of an expression's name in the plane of valence and arousal, in its units."""
 _DARK: Final = 0.5
 """A share above this is drawn so dark that its number is white."""
 _SCATTER_MOST: Final = 3_000
@@ -129,13 +133,7 @@ def circumplex(ids: Ids, true: Scores, predicted: Scores, title: str) -> Figure:
     )
     angle = np.linspace(0, 2 * np.pi, 200)
     axes.plot(np.cos(angle), np.sin(angle), color=_GREY, linewidth=0.8)
-    for number, label in enumerate(LABELS):
-        own = ids == number
-        if own.any():
-            begin, end = true[own].mean(axis=0), predicted[own].mean(axis=0)
-            axes.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 1.4})
-            box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
-            axes.annotate(label, begin, fontsize=10, weight="bold", ha="center", va="bottom", bbox=box)
+    _mean_arrows(axes, ids, true, predicted)
     axes.axhline(0, color=_GREY, linewidth=0.5)
     axes.axvline(0, color=_GREY, linewidth=0.5)
     axes.set(xlabel="valence: displeased to pleased", ylabel="arousal: calm to excited", title=title)
@@ -144,6 +142,21 @@ def circumplex(ids: Ids, true: Scores, predicted: Scores, title: str) -> Figure:
     axes.text(0.99, 0.01, "arrows: from the mean annotation\nto the mean prediction", ha="right", fontsize=8,
               transform=axes.transAxes)  # fmt: skip
     return figure
+
+
+def _mean_arrows(axes: Axes, ids: Ids, true: Scores, predicted: Scores) -> None:
+    """For each expression an arrow, and its name at the beginning, higher where another name is in the way."""
+    taken: list[tuple[float, float]] = []
+    means = {label: (true[ids == number].mean(axis=0), predicted[ids == number].mean(axis=0))
+             for number, label in enumerate(LABELS) if (ids == number).any()}  # fmt: skip
+    for label, (begin, end) in sorted(means.items(), key=lambda item: item[1][0][1]):
+        axes.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": "black", "linewidth": 1.4})
+        x, y = float(begin[0]), float(begin[1])
+        while any(abs(x - other) < _NAME_WIDTH and abs(y - height) < _NAME_HEIGHT for other, height in taken):
+            y += _NAME_HEIGHT / 4
+        taken.append((x, y))
+        box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
+        axes.annotate(label, (x, y), fontsize=10, weight="bold", ha="center", va="bottom", bbox=box)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -168,4 +181,4 @@ def _cloud(axes: Axes, x: Scores, y: Scores) -> None:
 
 def _affect_axes(axes: Axes) -> None:
     limits: Sequence[float] = (-1.05, 1.05)
-    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.set(xlim=limits, ylim=limits, xticks=_TICKS, yticks=_TICKS, aspect="equal")

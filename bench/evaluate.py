@@ -1,0 +1,160 @@
+"""The evaluation job against a bare load generator on the same gateway, and the scoring of large sets.
+
+    python bench/evaluate.py --models DIR [--pictures 4000] [--rows 50000] [--rounds 3]
+
+Both ask the gateway for the same pictures, 16 at a time. Then recorded answers to ``--rows`` pictures are scored and
+drawn by a process of its own.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from affect_client.evaluation.predictions import FILE_NAME, Row
+from affect_client.evaluation.run_folder import claim, identity
+from affect_client.evaluation.truth import Prior, Truth
+from affect_contract.labels import LABELS, Expression
+from affect_contract.models import Backbone
+from affect_contract.schemas import AnsweringModel, Prediction
+from affect_dataset.faces import write_faces
+from affect_dataset.samples import Sample
+
+BENCH = Path(__file__).resolve().parent
+FACES = 64
+SECONDS = 6.0
+
+
+def main() -> None:
+    """Print the figures."""
+    options = _parser().parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        data = _many_faces(root, options.pictures)
+        with _gateway(options.models) as (http, rpc):
+            ways: dict[str, list[float]] = {
+                "load generator": [],
+                "affect-evaluate, HTTP": [],
+                "affect-evaluate, gRPC": [],
+            }
+            for number in range(options.rounds):
+                ways["load generator"].append(_load(http, data / "images"))
+                ways["affect-evaluate, HTTP"].append(_evaluate(http, data, root / f"http{number}"))
+                ways["affect-evaluate, gRPC"].append(_evaluate(rpc, data, root / f"rpc{number}"))
+        base = statistics.median(ways["load generator"])
+        for name, several in ways.items():
+            print(f"{name:24}{statistics.median(several):8.0f} pictures/s ({statistics.median(several) / base:.2f}x)")
+        _score_many(root / "many", options.rows)
+
+
+def _many_faces(root: Path, count: int) -> Path:
+    """A data set of ``count`` pictures: some drawn, and each of them many times, with a byte more each time."""
+    write_faces(root / "drawn", FACES)
+    data = root / "faces"
+    shutil.copytree(root / "drawn", data)
+    images = sorted((root / "drawn" / "images").iterdir(), key=lambda path: int(path.stem))
+    for number in range(FACES, count):
+        source = images[number % FACES]
+        (data / "images" / f"{number + 1}.jpg").write_bytes(source.read_bytes() + number.to_bytes(4, "big"))
+        for kind in ("exp", "val", "aro"):
+            annotations = data / "annotations"
+            shutil.copy(annotations / f"{source.stem}_{kind}.npy", annotations / f"{number + 1}_{kind}.npy")
+    return data
+
+
+@contextmanager
+def _gateway(models: Path) -> Iterator[tuple[str, str]]:
+    words = [sys.executable, "-m", "affect_serving", "--models", str(models), "--backbones", "mobilenet_v2"]
+    words += ["--http-port", "0", "--grpc-port", "0", "--log-level", "error"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        urls = re.findall(r"\S+://\S+", process.stdout.readline()) if process.stdout else []
+        try:
+            yield urls[0], urls[1]
+        finally:
+            process.terminate()
+
+
+def _load(url: str, pictures: Path) -> float:
+    words = [sys.executable, str(BENCH / "load.py"), f"{url}/predict", "--pictures", str(pictures)]
+    done = subprocess.run([*words, "--seconds", str(SECONDS)], check=True, capture_output=True)
+    result = json.loads(done.stdout)
+    return float(result["pictures"] / result["seconds"])
+
+
+def _evaluate(url: str, data: Path, out: Path) -> float:
+    words = [sys.executable, "-m", "affect_client.evaluation", "--url", url, "--data", str(data), "--out", str(out)]
+    subprocess.run([*words, "--split", "all"], check=True, capture_output=True)
+    return float(json.loads((out / "run.json").read_text())["timing"]["pictures_per_s"])
+
+
+def _score_many(folder: Path, rows: int) -> None:
+    random = np.random.default_rng(0)
+    samples = []
+    for number in range(rows):
+        valence, arousal = random.uniform(-1, 1, 2).tolist()
+        digest = hashlib.sha256(str(number).encode()).hexdigest()
+        picture = folder.parent / "drawn" / "images" / f"{number % FACES + 1}.jpg"
+        samples.append(Sample(f"{number:06}", picture, Expression(number % len(LABELS)), valence, arousal, digest))
+    claim(folder, identity("many", "all", samples, []))
+    facts = {"data_digest": "many", "split": "all", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
+    Truth.of(samples, Prior.of(samples), facts).write(folder)
+    with (folder / FILE_NAME).open("w") as file:
+        for sample in samples:
+            file.write(_answer(sample, random).model_dump_json(exclude_unset=True) + "\n")
+    started = time.perf_counter()
+    words = [sys.executable, "-m", "affect_client.evaluation", "score", str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit("scoring failed, no figure stands")
+    print(f"{rows:,} rows scored and drawn in {time.perf_counter() - started:.0f} s, {_megabytes(used):.0f} MB at most")
+
+
+def _megabytes(used: resource.struct_rusage) -> float:
+    return used.ru_maxrss / 1024
+
+
+def _answer(sample: Sample, random: np.random.Generator) -> Row:
+    weights = random.dirichlet(np.ones(len(LABELS)) + 2 * np.eye(len(LABELS))[sample.expression])
+    best = int(weights.argmax())
+    model = AnsweringModel(backbone=Backbone.MOBILENET_V2, versions={"mobilenet_v2_affect": 1})
+    valence, arousal = (
+        float(np.clip(value + random.normal(0, 0.3), -1, 1)) for value in (sample.valence, sample.arousal)
+    )
+    answer = Prediction(
+        expression=LABELS[best],
+        expression_id=best,
+        confidence=float(weights[best]),
+        probabilities=dict(zip(LABELS, weights.tolist(), strict=True)),
+        valence=valence,
+        arousal=arousal,
+        model=model,
+        request_id="r",
+    )
+    return Row(id=sample.id, backbone=model.backbone, answer=answer, versions=model.versions, latency_ms=5.0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure the evaluation job.")
+    parser.add_argument("--models", type=Path, required=True, help="models directory with a MobileNetV2")
+    parser.add_argument("--pictures", type=int, default=4_000)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

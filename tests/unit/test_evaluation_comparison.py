@@ -1,0 +1,168 @@
+"""Runs against each other: differences in pairs, and a gate that fails on real drops alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from affect_client.evaluation.__main__ import main
+from affect_client.evaluation.comparison import compare, contenders, parse_condition
+from affect_client.evaluation.errors import EvaluationError
+from affect_client.evaluation.predictions import FILE_NAME, PredictionLog, Row
+from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity, write_timing
+from affect_client.evaluation.truth import Prior, Truth
+from affect_contract.errors import ErrorCode
+from affect_contract.labels import LABELS
+from affect_contract.models import Backbone
+from affect_contract.schemas import AnsweringModel, Failure, Prediction
+from tests.unit.evaluation_samples import write_samples
+
+COUNT = 160
+FACTS = {"data_digest": "d", "split": "test", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
+
+
+@pytest.fixture
+def samples(tmp_path):
+    return write_samples(tmp_path / "pictures", COUNT)
+
+
+@pytest.fixture
+def make_run(tmp_path, samples):
+    """A run whose expressions are right with some chance, and whose valence has some noise."""
+
+    def make(name, *, right=0.6, noise=0.2, backbones=("mobilenet_v2",), failures=0, seed=0, pictures=samples):
+        folder = tmp_path / name
+        claim(folder, identity("d", "test", pictures, []))
+        Truth.of(pictures, Prior.of(pictures), FACTS).write(folder)
+        with PredictionLog(folder / FILE_NAME) as log:
+            for backbone in backbones:
+                random = np.random.default_rng(seed)
+                for number, sample in enumerate(pictures):
+                    log.append(row(sample, Backbone(backbone), random, right, noise, number < failures))
+        add_sessions(folder, [Session(started="2026-01-01", seconds=2.0, answered=COUNT, url="u", host="h")])
+        write_timing(folder)
+        return folder
+
+    return make
+
+
+def row(sample, backbone, random, right, noise, fails):
+    best = int(sample.expression) if random.random() < right else (int(sample.expression) + 1) % 8
+    affect = np.clip((sample.valence or 0.0) + random.normal(0, noise), -1, 1)
+    if fails:
+        error = Failure(code=ErrorCode.INVALID_IMAGE, detail="why")
+        return Row(id=sample.id, backbone=backbone, error=error, latency_ms=1.0)
+    model = AnsweringModel(backbone=backbone, versions={f"{backbone}_affect": 1})
+    answer = Prediction(
+        expression=LABELS[best], expression_id=best, confidence=0.65,
+        probabilities={label: 0.65 if label == LABELS[best] else 0.05 for label in LABELS},
+        valence=affect, arousal=-affect, model=model, request_id="r",
+    )  # fmt: skip
+    return Row(id=sample.id, backbone=backbone, answer=answer, versions=model.versions, latency_ms=5.0)
+
+
+def compared(*folders):
+    found = contenders(folders)
+    return compare(found[0], found[1])
+
+
+def difference(comparison, task, metric):
+    return next(one for one in comparison.differences if (one.task, one.metric) == (task, metric))
+
+
+def test_a_run_does_not_differ_from_itself(make_run):
+    comparison = compared(make_run("a"), make_run("b"))
+    assert all(one.change == 0 and not one.is_real for one in comparison.differences if one.change is not None)
+    assert comparison.changed == comparison.mended == comparison.spoilt == ()
+
+
+def test_a_better_run_is_really_better(make_run):
+    comparison = compared(make_run("a"), make_run("b", right=0.9, noise=0.05))
+    for task, metric in (("expression", "accuracy"), ("valence", "ccc")):
+        one = difference(comparison, task, metric)
+        assert one.change > 0
+        assert one.is_real
+        assert one.ci95[0] <= one.change <= one.ci95[1]
+    assert difference(comparison, "valence", "rmse").change < 0
+
+
+def test_changed_pictures_are_named(make_run, samples):
+    comparison = compared(make_run("a", right=0.0), make_run("b", right=1.0))
+    assert set(comparison.changed) == set(comparison.mended) == {sample.id for sample in samples}
+    assert comparison.spoilt == ()
+
+
+def test_only_pictures_that_both_answered_are_compared_and_coverage_tells_the_rest(make_run):
+    comparison = compared(make_run("a"), make_run("b", failures=40))
+    assert comparison.coverage == (1.0, 0.75)
+    assert all(one.change == 0 for one in comparison.differences if one.change is not None)
+    assert parse_condition("coverage < -0.1").fails(comparison)
+    assert not parse_condition("coverage < -0.3").fails(comparison)
+
+
+@pytest.mark.parametrize(
+    ("condition", "fails"),
+    [
+        ("valence.ccc < -0.02", True),
+        ("valence.ccc < -0.9", False),
+        ("expression.accuracy < -0.01", True),
+        ("arousal.rmse > 0.01", True),
+        ("arousal.rmse > 5", False),
+        ("valence.ccc > 0", False),
+    ],
+)
+def test_the_gate_fails_on_a_drop_beyond_its_limit(make_run, condition, fails):
+    comparison = compared(make_run("a", right=0.9, noise=0.05), make_run("b", right=0.3, noise=0.5))
+    assert parse_condition(condition).fails(comparison) is fails
+
+
+def test_the_gate_lets_a_drop_pass_that_other_pictures_would_not_show(make_run):
+    comparison = compared(make_run("a", seed=0), make_run("b", seed=1))
+    one = difference(comparison, "expression", "accuracy")
+    assert not one.is_real
+    assert not parse_condition(f"expression.accuracy {'<' if one.change < 0 else '>'} 0").fails(comparison)
+
+
+@pytest.mark.parametrize("text", ["", "ccc < 0", "valence.ccc", "valence.ccc = 0", "coverage.x < 0", "mood.ccc < 0"])
+def test_what_is_no_condition_is_refused_with_an_example(make_run, text, capsys):
+    with pytest.raises(ValueError, match="give one like"):
+        parse_condition(text)
+
+
+def test_a_condition_on_a_score_that_is_not_there_is_not_passed_in_silence(make_run):
+    with pytest.raises(EvaluationError, match="cannot be judged"):
+        parse_condition("valence.ccd < 0").fails(compared(make_run("a"), make_run("b")))
+
+
+def test_the_command_tells_everything_and_its_status_is_the_gates(make_run, tmp_path, capsys):
+    good, bad = make_run("good", right=0.9, noise=0.05), make_run("bad", right=0.3, noise=0.5)
+    gate = ["--fail-if", "valence.ccc < -0.02"]
+    assert main(["compare", str(good), str(bad), *gate, "--out", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    for word in ("against", "valence.ccc", "95 % interval", "latency p50, ms", "coverage", "mended"):
+        assert word in printed.out
+    assert "fails 'valence.ccc < -0.02'" in printed.err
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert document["comparisons"][0]["other"] == f"{bad}:mobilenet_v2"
+    assert main(["compare", str(bad), str(good), *gate]) == 0
+
+
+def test_the_models_of_one_run_are_held_against_its_first_and_runs_backbone_by_backbone(make_run, capsys):
+    both = ("densenet121", "mobilenet_v2")
+    one, two = make_run("one", backbones=both), make_run("two", backbones=both)
+    assert main(["compare", str(one)]) == 0
+    assert f"{one}:mobilenet_v2 against {one}:densenet121" in capsys.readouterr().out
+    main(["compare", str(one), str(two)])
+    assert f"{two}:mobilenet_v2 against {one}:mobilenet_v2" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_one_line_and_status_2(make_run, tmp_path, samples, capsys):
+    one = make_run("one")
+    assert main(["compare", str(one)]) == 2
+    assert "there is one model only" in capsys.readouterr().err
+    assert main(["compare", str(one), str(make_run("other", pictures=samples[:50]))]) == 2
+    assert "scored different pictures" in capsys.readouterr().err
+    assert main(["compare", str(one), str(tmp_path / "none")]) == 2
+    assert "is no run of affect-evaluate" in capsys.readouterr().err
+    assert main(["compare", str(one), str(make_run("two")), "--models", str(tmp_path)]) == 2
+    assert "name the models directory that was served" in capsys.readouterr().err

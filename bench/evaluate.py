@@ -26,7 +26,7 @@ import numpy as np
 
 from affect_client.evaluation.predictions import FILE_NAME, Row
 from affect_client.evaluation.run_folder import claim, identity
-from affect_client.evaluation.truth import Prior, Truth
+from affect_client.evaluation.truth import Prior, Truth, affect
 from affect_contract.labels import LABELS, Expression
 from affect_contract.models import Backbone
 from affect_contract.schemas import AnsweringModel, Prediction
@@ -131,9 +131,7 @@ def _answer(sample: Sample, random: np.random.Generator) -> Row:
     weights = random.dirichlet(np.ones(len(LABELS)) + 2 * np.eye(len(LABELS))[sample.expression])
     best = int(weights.argmax())
     model = AnsweringModel(backbone=Backbone.MOBILENET_V2, versions={"mobilenet_v2_affect": 1})
-    valence, arousal = (
-        float(np.clip(value + random.normal(0, 0.3), -1, 1)) for value in (sample.valence, sample.arousal)
-    )
+    valence, arousal = np.clip(affect([sample])[0] + random.normal(0, 0.3, 2), -1, 1).tolist()
     answer = Prediction(
         expression=LABELS[best],
         expression_id=best,

@@ -14,7 +14,7 @@ def connect(
     Raises:
         ServiceUnreachable: it is not the URL of a gateway.
     """
-    kind = GrpcClient if _is_rpc(url) else Client
+    kind = GrpcClient if is_rpc(url) else Client
     return kind(url, timeout_s=timeout_s, retries=retries, api_key=api_key)
 
 
@@ -22,9 +22,10 @@ def connect_async(
     url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, retries: int = DEFAULT_RETRIES, api_key: str | None = None
 ) -> AsyncClient | AsyncGrpcClient:
     """`connect` for asyncio."""
-    kind = AsyncGrpcClient if _is_rpc(url) else AsyncClient
+    kind = AsyncGrpcClient if is_rpc(url) else AsyncClient
     return kind(url, timeout_s=timeout_s, retries=retries, api_key=api_key)
 
 
-def _is_rpc(url: str) -> bool:
+def is_rpc(url: str) -> bool:
+    """Whether a URL asks for gRPC."""
     return url.partition("://")[0].lower() in rpc_wire.SCHEMES

@@ -4,14 +4,9 @@ Run against a real TensorFlow Serving where ``TFSERVING_BIN`` names one.
 """
 
 import asyncio
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import grpc
@@ -29,6 +24,7 @@ from affect_contract.labels import LABELS
 from affect_contract.preprocess import preprocess
 from affect_contract.server_files import write_missing
 from tests.conftest import once
+from tests.gateway_process import gateway_process
 from tests.pictures import encoded, patches
 from tests.tfserving import process
 
@@ -59,27 +55,9 @@ def server(labelled_models, tmp_path_factory):
         yield port
 
 
-@contextmanager
-def gateway(*arguments):
-    """`affect-serve` before a model server; gives its process and its two URLs."""
-    words = [sys.executable, "-m", "affect_serving", "--http-port", "0", "--grpc-port", "0", *map(str, arguments)]
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        ready = re.search(r"ready on (http://\S+) and (grpc://\S+)", running.stdout.readline())
-        assert ready, running.stderr.read()
-        yield running, ready[1], ready[2]
-    finally:
-        running.send_signal(signal.SIGTERM)
-        try:
-            _, log = running.communicate(timeout=30)
-        finally:
-            running.kill()
-        assert running.returncode == 0, log
-
-
 @pytest.fixture(scope="module")
 def urls(server):
-    with gateway("--tfserving", f"127.0.0.1:{server}") as (_, http, rpc):
+    with gateway_process("--tfserving", f"127.0.0.1:{server}") as (_, http, rpc):
         yield http, rpc
 
 
@@ -153,7 +131,7 @@ def test_what_the_server_does_not_have_is_unknown(urls, choice):
 
 
 def test_the_gateway_stays_small_and_loads_no_tensorflow(server):
-    with gateway("--tfserving", f"127.0.0.1:{server}") as (running, http, _):
+    with gateway_process("--tfserving", f"127.0.0.1:{server}") as (running, http, _):
         started = psutil.Process(running.pid)
         with Client(http) as client:
             answers = list(client.predict_many(PICTURES[:1] * 300, backbone="mobilenet_v2"))
@@ -168,7 +146,7 @@ def test_a_restart_of_the_model_server_under_load_says_nothing_but_not_ready(lab
     server = process.start(labelled_models, port, log=log)
     process.wait_until_it_answers(server, port, log)
     seen: list[str] = []
-    with gateway("--tfserving", f"127.0.0.1:{port}", "--backbones", "mobilenet_v2") as (_, http, _):
+    with gateway_process("--tfserving", f"127.0.0.1:{port}", "--backbones", "mobilenet_v2") as (_, http, _):
         wanted = asyncio.run(one_answer(http))
         running = threading.Event()
         loads = [threading.Thread(target=load, args=(http, running, wanted, seen)) for _ in range(3)]
@@ -226,7 +204,7 @@ def until(condition, timeout_s):
 def test_a_stuck_model_server_is_noticed_and_found_again(labelled_models, tmp_path):
     with process.model_server(labelled_models, tmp_path) as port:
         stuck = next(one for one in psutil.process_iter(["cmdline"]) if f"--port={port}" in (one.info["cmdline"] or []))
-        with gateway("--tfserving", f"127.0.0.1:{port}") as (_, http, _):
+        with gateway_process("--tfserving", f"127.0.0.1:{port}") as (_, http, _):
             stuck.suspend()
             until(lambda: not ready(http), 15)
             stuck.resume()

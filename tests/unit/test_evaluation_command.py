@@ -194,7 +194,7 @@ def test_parts_that_are_merged_are_the_run_that_was_never_divided(evaluate, gate
     assert main(["merge", *map(str, two_parts), "--out", str(tmp_path / "merged")]) == 0
     assert len(gateway.asked) == asked
     evaluate()
-    for name in ("metrics.json", "metrics.csv", "truth.json"):
+    for name in ("metrics.json", "metrics.csv", "truth.jsonl"):
         assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
     assert main(["merge", *map(str, two_parts), "--out", str(tmp_path / "merged")]) == 0
 

@@ -79,7 +79,7 @@ def predictions(tmp_path):
 def run(service, samples, predictions):
     async def asking():
         async with AsyncClient(URL, retries=0, transport=httpx.MockTransport(service)) as client:
-            await ask(client, samples, pins(await client.models()), predictions)
+            await ask([client], samples, pins(await client.models()), predictions)
 
     asyncio.run(asking())
 

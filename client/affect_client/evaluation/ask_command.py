@@ -6,15 +6,16 @@ import math
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from affect_client.connect import connect_async
+from affect_client.connect import connect_async, is_rpc
 from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.job import ask
+from affect_client.evaluation.job import IN_FLIGHT, ask
 from affect_client.evaluation.pins import Pin, pins, probed_pins
 from affect_client.evaluation.predictions import FILE_NAME
 from affect_client.evaluation.printing import print_result, say
@@ -22,7 +23,7 @@ from affect_client.evaluation.report import finished
 from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity
 from affect_client.evaluation.shards import WHOLE, Shard, parse_shard
 from affect_client.evaluation.truth import Prior, Truth
-from affect_client.http import DEFAULT_URL
+from affect_client.http import DEFAULT_URL, AsyncClient
 from affect_client.rpc import AsyncGrpcClient
 from affect_contract.models import Backbone
 from affect_dataset import layouts
@@ -49,10 +50,19 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _find(options: argparse.Namespace) -> list[Pin]:
-    async with connect_async(options.url, timeout_s=options.timeout_s, retries=0) as client:
+    async with _client(options) as client:
         if isinstance(client, AsyncGrpcClient):
             return await probed_pins(client, options.backbones)
         return pins(await client.models(), options.backbones)
+
+
+def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
+    return connect_async(options.url, timeout_s=options.timeout_s, retries=0)
+
+
+def _connections(url: str) -> int:
+    """One for all over gRPC. An HTTP pool looks at all its connections for each request, so each has its own."""
+    return 1 if is_rpc(url) else IN_FLIGHT
 
 
 def _truth(options: argparse.Namespace, dataset: Dataset) -> Truth:
@@ -84,8 +94,11 @@ def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequenc
         answered += 1
 
     async def work() -> None:
-        async with connect_async(options.url, timeout_s=options.timeout_s, retries=0) as client:
-            await ask(client, samples, chosen, options.out / FILE_NAME, on_row=count)
+        async with AsyncExitStack() as stack:
+            clients = [_client(options) for _ in range(_connections(options.url))]
+            for client in clients:
+                await stack.enter_async_context(client)
+            await ask(clients, samples, chosen, options.out / FILE_NAME, on_row=count)
 
     try:
         asyncio.run(work())

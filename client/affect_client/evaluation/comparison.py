@@ -154,7 +154,7 @@ def compare(base: Contender, other: Contender) -> Comparison:
     truth = base.truth
     before, after = (one.answers.probabilities.argmax(axis=1) for one in (base, other))
     both: Scores = base.answers.probabilities + other.answers.probabilities
-    classified: NDArray[np.bool_] = np.isfinite(both).all(axis=1)
+    classified = np.asarray(np.isfinite(both).all(axis=1))
     true = expressions(truth.samples)
     ids = np.array([sample.id for sample in truth.samples])
 

@@ -32,7 +32,7 @@ _SUM_TOLERANCE: Final = 1e-3
 
 
 async def ask(
-    client: AnyClient,
+    clients: Sequence[AnyClient],
     samples: Sequence[Sample],
     chosen: Sequence[Pin],
     predictions: Path,
@@ -42,7 +42,7 @@ async def ask(
     """Ask for every picture that is not settled yet, and record each answer as it comes.
 
     Args:
-        client: of the gateway.
+        clients: of the gateway, that share the requests under way.
         samples: the pictures.
         chosen: the versions to ask, each for every picture.
         predictions: the file that answers are appended to.
@@ -66,8 +66,8 @@ async def ask(
             try:
                 concurrency = Concurrency(IN_FLIGHT)
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(IN_FLIGHT):
-                        group.create_task(_work(client, pending, concurrency, record))
+                    for number in range(IN_FLIGHT):
+                        group.create_task(_work(clients[number % len(clients)], pending, concurrency, record))
             except ExceptionGroup as failures:
                 # Workers share one service and one folder: the first to fail says why all do.
                 raise failures.exceptions[0] from None

@@ -14,7 +14,7 @@ from affect_contract.files import write_atomically
 from affect_contract.labels import LABELS, Expression
 from affect_dataset.samples import Sample
 
-TRUTH_FILE: Final = "truth.json"
+TRUTH_FILE: Final = "truth.jsonl"
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,15 @@ class Truth:
         Raises:
             OSError: it cannot be written.
         """
-        document = {
-            "facts": self.facts,
-            "prior": {"majority": self.prior.majority, "means": self.prior.means},
-            "pictures": [
-                {
-                    "id": one.id, "path": str(one.path.resolve()), "expression": int(one.expression),
-                    "valence": one.valence, "arousal": one.arousal, "digest": one.digest,
-                }
-                for one in self.samples
-            ],
-        }  # fmt: skip
-        write_atomically(folder / TRUTH_FILE, json.dumps(document))
+        head = {"facts": self.facts, "prior": {"majority": self.prior.majority, "means": self.prior.means}}
+        rows = (
+            {
+                "id": one.id, "path": str(one.path.resolve()), "expression": int(one.expression),
+                "valence": one.valence, "arousal": one.arousal, "digest": one.digest,
+            }
+            for one in self.samples
+        )  # fmt: skip
+        write_atomically(folder / TRUTH_FILE, "".join(json.dumps(line) + "\n" for line in (head, *rows)))
 
 
 def read_truth(folder: Path) -> Truth:
@@ -81,25 +78,21 @@ def read_truth(folder: Path) -> Truth:
     """
     path = folder / TRUTH_FILE
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        samples = tuple(
-            Sample(
-                one["id"],
-                Path(one["path"]),
-                Expression(one["expression"]),
-                one["valence"],
-                one["arousal"],
-                one["digest"],
-            )
-            for one in document["pictures"]
-        )
-        means = document["prior"]["means"]
-        prior = Prior(document["prior"]["majority"], tuple(means) if means else None)
-        return Truth(samples, prior, document["facts"])
+        with path.open(encoding="utf-8") as lines:
+            head = json.loads(next(lines, ""))
+            samples = tuple(map(_sample, lines))
+        means = head["prior"]["means"]
+        return Truth(samples, Prior(head["prior"]["majority"], tuple(means) if means else None), head["facts"])
     except FileNotFoundError as exc:
         raise EvaluationError(f"{folder} is no run of affect-evaluate: it has no {TRUTH_FILE}") from exc
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise EvaluationError(f"{path} is not what a run writes: start again with another --out") from exc
+
+
+def _sample(line: str) -> Sample:
+    one = json.loads(line)
+    expression = Expression(one["expression"])
+    return Sample(one["id"], Path(one["path"]), expression, one["valence"], one["arousal"], one["digest"])
 
 
 def expressions(samples: Sequence[Sample]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos lock bench-train bench-serve bench-gateway clean
+.PHONY: help setup demo test check format protos lock bench-train bench-serve bench-gateway bench-evaluate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-serve: $(READY) ## the gateway against a tutorial's server
 
 bench-gateway: $(READY) ## the gateway before a model server against asking it directly
 	PYTHONPATH=. $(BIN)/python bench/gateway.py $(if $(MODELS),--models "$(MODELS)")
+
+bench-evaluate: $(READY) ## the evaluation job against a load generator, on MODELS=DIR
+	$(BIN)/python bench/evaluate.py --models "$(MODELS)"
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -43,8 +43,11 @@ def main() -> int:
         _predict(url, data)
         _step("Score the test split through the running service")
         _command("affect-evaluate", "--url", url, "--data", data, "--out", scores)
+    _step("Compare the networks with each other")
+    _command("affect-evaluate", "compare", scores, "--models", models)
     beaten = _headline(scores / "metrics.json", [name for name in weights if weights[name] == "none"])
     print(f"\n{time.perf_counter() - started:.0f} s. Plots of the training: {models / 'runs' / '1'}")
+    print(f"The report, for a browser: {scores / 'report.html'}")
     print(f"Try it yourself: affect-serve --models {models}")
     # Ten epochs from scratch prove nothing on somebody's own data; on the drawn faces they must.
     return 0 if beaten or options.data else 1

@@ -67,7 +67,7 @@ def write_report(folder: Path, result: Result) -> None:
         what=_what(result.truth),
         intervals=INTERVALS,
         tables=all_models(result.models, result.baselines),
-        study=SOURCE.capitalize(),
+        study=SOURCE[0].upper() + SOURCE[1:],
         models=models,
         run=list(_run(folder, result)),
     )

@@ -272,5 +272,6 @@ def test_the_report_is_one_file_that_needs_nothing_else(evaluate, tmp_path):
         "Krippendorff",
         "data digest",
         "latency of",
+        "Study: frozen ImageNet",
     ):
         assert word in text

@@ -1,7 +1,5 @@
 """Clients of the gateway's HTTP API, one that blocks and one for asyncio; they differ in nothing else."""
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Generator, Iterable
 from functools import partial
 from types import TracebackType
@@ -10,11 +8,9 @@ from typing import Final, Self, TypeVar
 import httpx
 
 from affect_client import http_wire as wire
-from affect_client.errors import ServiceUnreachable
 from affect_client.http_wire import Call
 from affect_client.many import DEFAULT_IN_FLIGHT, Answered, Outcome, Picture, answered_in_order, answered_in_order_async
-from affect_client.retry import DEFAULT_RETRIES, Attempts
-from affect_contract.errors import AffectError
+from affect_client.retry import DEFAULT_RETRIES, attempted, attempted_async
 from affect_contract.schemas import ModelList, Prediction, Readiness
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -131,15 +127,7 @@ class Client:
         return self._send(wire.ready())
 
     def _send(self, call: Call[Answer]) -> Answer:
-        attempts = Attempts(self._timeout_s, self._retries)
-        while True:
-            try:
-                return self._once(call, attempts.left_s())
-            except (AffectError, ServiceUnreachable) as exc:
-                wait_s = attempts.wait_s(exc)
-                if wait_s is None:
-                    raise
-            time.sleep(wait_s)
+        return attempted(lambda left_s: self._once(call, left_s), self._timeout_s, self._retries)
 
     def _once(self, call: Call[Answer], left_s: float) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):
@@ -215,15 +203,7 @@ class AsyncClient:
         return await self._send(wire.ready())
 
     async def _send(self, call: Call[Answer]) -> Answer:
-        attempts = Attempts(self._timeout_s, self._retries)
-        while True:
-            try:
-                return await self._once(call, attempts.left_s())
-            except (AffectError, ServiceUnreachable) as exc:
-                wait_s = attempts.wait_s(exc)
-                if wait_s is None:
-                    raise
-            await asyncio.sleep(wait_s)
+        return await attempted_async(lambda left_s: self._once(call, left_s), self._timeout_s, self._retries)
 
     async def _once(self, call: Call[Answer], left_s: float) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):

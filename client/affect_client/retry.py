@@ -4,13 +4,16 @@ Exponential backoff with full jitter, as in Brooker, "Exponential Backoff And Ji
 never before the gateway says.
 """
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from affect_client.errors import ServiceUnreachable
 from affect_contract.errors import FAULTS, AffectError
+
+Answer = TypeVar("Answer")
 
 DEFAULT_RETRIES: Final = 2
 
@@ -56,6 +59,32 @@ class Attempts:
         if isinstance(error, AffectError) and error.retry_after_s is not None:
             wait_s += error.retry_after_s
         return wait_s if self._clock() + wait_s < self._ends else None
+
+
+def attempted(send: Callable[[float], Answer], timeout_s: float, retries: int) -> Answer:
+    """What ``send`` gives, asked again where that may help; it is told the seconds that it may take."""
+    attempts = Attempts(timeout_s, retries)
+    while True:
+        try:
+            return send(attempts.left_s())
+        except (AffectError, ServiceUnreachable) as exc:
+            wait_s = attempts.wait_s(exc)
+            if wait_s is None:
+                raise
+        time.sleep(wait_s)
+
+
+async def attempted_async(send: Callable[[float], Awaitable[Answer]], timeout_s: float, retries: int) -> Answer:
+    """`attempted` for asyncio."""
+    attempts = Attempts(timeout_s, retries)
+    while True:
+        try:
+            return await send(attempts.left_s())
+        except (AffectError, ServiceUnreachable) as exc:
+            wait_s = attempts.wait_s(exc)
+            if wait_s is None:
+                raise
+        await asyncio.sleep(wait_s)
 
 
 def _passes(error: AffectError | ServiceUnreachable) -> bool:

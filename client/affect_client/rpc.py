@@ -1,7 +1,5 @@
 """Clients of the gateway's gRPC API, one that blocks and one for asyncio; they differ in nothing else."""
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from functools import partial
 from types import TracebackType
@@ -11,7 +9,6 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from affect_client import rpc_wire
-from affect_client.errors import ServiceUnreachable
 from affect_client.http import DEFAULT_TIMEOUT_S
 from affect_client.many import (
     DEFAULT_IN_FLIGHT,
@@ -21,9 +18,8 @@ from affect_client.many import (
     answered_in_order_async,
     picture_bytes,
 )
-from affect_client.retry import DEFAULT_RETRIES, Attempts
+from affect_client.retry import DEFAULT_RETRIES, attempted, attempted_async
 from affect_client.rpc_wire import Address
-from affect_contract.errors import AffectError
 from affect_contract.proto.affect.v1 import affect_pb2_grpc
 from affect_contract.schemas import Prediction
 
@@ -111,15 +107,7 @@ class GrpcClient:
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def _sent(self, send: Callable[[float], Answer]) -> Answer:
-        attempts = Attempts(self._timeout_s, self._retries)
-        while True:
-            try:
-                return self._once(send, attempts.left_s())
-            except (AffectError, ServiceUnreachable) as exc:
-                wait_s = attempts.wait_s(exc)
-                if wait_s is None:
-                    raise
-            time.sleep(wait_s)
+        return attempted(lambda left_s: self._once(send, left_s), self._timeout_s, self._retries)
 
     def _once(self, send: Callable[[float], Answer], left_s: float) -> Answer:
         try:
@@ -197,15 +185,7 @@ class AsyncGrpcClient:
         return self._opened
 
     async def _sent(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:
-        attempts = Attempts(self._timeout_s, self._retries)
-        while True:
-            try:
-                return await self._once(send, attempts.left_s())
-            except (AffectError, ServiceUnreachable) as exc:
-                wait_s = attempts.wait_s(exc)
-                if wait_s is None:
-                    raise
-            await asyncio.sleep(wait_s)
+        return await attempted_async(lambda left_s: self._once(send, left_s), self._timeout_s, self._retries)
 
     async def _once(self, send: Callable[[float], Awaitable[Answer]], left_s: float) -> Answer:
         try:

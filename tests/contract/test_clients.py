@@ -1,7 +1,6 @@
 """The same promises from every client, hence on both surfaces of the gateway: one suite over all four."""
 
 import asyncio
-import socket
 import time
 
 import pytest
@@ -29,6 +28,7 @@ from affect_contract.models import Backbone, Task, fused, single
 from affect_serving.backend import AVAILABLE, Version
 from tests.gateway import FakeBackend, listening_gateway
 from tests.pictures import animated, encoded, patches, png_header
+from tests.tfserving.process import free_port
 
 KINDS = {Client: "http", AsyncClient: "http", GrpcClient: "rpc", AsyncGrpcClient: "rpc"}
 JPEG = encoded(patches())
@@ -242,10 +242,10 @@ def test_progress_goes_to_stderr(ask, capsys):
     assert "failed=1" in printed.err
 
 
-def test_nothing_there_is_unreachable_and_says_what_to_do(kind, free_port):
+def test_nothing_there_is_unreachable_and_says_what_to_do(kind):
     scheme = KINDS[kind].replace("rpc", "grpc")
     with pytest.raises(ServiceUnreachable, match="affect-serve") as caught:
-        called(kind(f"{scheme}://127.0.0.1:{free_port}", retries=0, timeout_s=5), "predict", JPEG)
+        called(kind(f"{scheme}://127.0.0.1:{free_port()}", retries=0, timeout_s=5), "predict", JPEG)
     assert caught.value.never_connected
 
 
@@ -258,11 +258,11 @@ def test_another_service_there_is_unreachable(kind, urls):
         called(kind(f"{scheme}://{address}", retries=0, timeout_s=5), "predict", JPEG)
 
 
-def test_a_connection_that_never_came_about_is_tried_again(kind, free_port):
+def test_a_connection_that_never_came_about_is_tried_again(kind):
     scheme = KINDS[kind].replace("rpc", "grpc")
     started = time.monotonic()
     with pytest.raises(ServiceUnreachable):
-        called(kind(f"{scheme}://127.0.0.1:{free_port}", retries=3, timeout_s=1), "predict", JPEG)
+        called(kind(f"{scheme}://127.0.0.1:{free_port()}", retries=3, timeout_s=1), "predict", JPEG)
     assert time.monotonic() - started < 5
 
 
@@ -290,10 +290,3 @@ def test_a_url_finds_its_client(url, sync, aio):
 def test_a_url_that_names_no_gateway_is_refused_with_an_example(url):
     with pytest.raises(ServiceUnreachable, match="give one like"):
         connect(url)
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]

@@ -31,6 +31,7 @@ from affect_serving.settings import Settings
 from tests.pictures import encoded, patches
 from tests.tfserving.made_up_models import served, tensor_info
 from tests.tfserving.model_server import END, LOADING, ModelServer, ServedVersion, serve
+from tests.tfserving.process import free_port
 
 FUSED = fused(Backbone.MOBILENET_V2)
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
@@ -478,12 +479,6 @@ async def test_a_certificate_that_does_not_match_names_the_settings(certificate,
             answer = await client.post("/predict", content=JPEG)
     assert answer.json()["code"] == "backend_error"
     assert "AFFECT_TFSERVING_CA" in answer.json()["detail"]
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class WebServer:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final, Generic, TypeVar
 
 import httpx
 import pydantic
 
 from affect_client.errors import ServiceUnreachable
+from affect_client.loopback import is_loopback
 from affect_client.many import Outcome, Picture, picture_bytes
 from affect_contract.errors import AffectError, DeadlineExceeded
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
@@ -74,7 +74,7 @@ def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
         "base_url": base_url.rstrip("/"),
         "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
         # No proxy of the environment reaches what listens on this machine's loopback.
-        "trust_env": not _is_loopback(_host(base_url)),
+        "trust_env": not is_loopback(_host(base_url)),
     }
 
 
@@ -119,13 +119,6 @@ def _host(base_url: str) -> str:
 
 def _no_url(text: str) -> ServiceUnreachable:
     return ServiceUnreachable(f"{text!r} is not the URL of a gateway: give one like http://127.0.0.1:8080")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _query(backbone: str | None, version: int | None, label: str | None) -> dict[str, Any]:

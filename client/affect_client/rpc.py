@@ -1,25 +1,17 @@
 """Clients of the gateway's gRPC API, one that blocks and one for asyncio; they differ in nothing else."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
-from functools import partial
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from affect_client import rpc_wire
 from affect_client.http import DEFAULT_TIMEOUT_S
-from affect_client.many import (
-    DEFAULT_IN_FLIGHT,
-    Answered,
-    Picture,
-    answered_in_order,
-    answered_in_order_async,
-    picture_bytes,
-)
+from affect_client.many import Picture, picture_bytes
 from affect_client.retry import DEFAULT_RETRIES, attempted, attempted_async
 from affect_client.rpc_wire import Address
+from affect_client.surface import AsyncioClient, BlockingClient
 from affect_contract.proto.affect.v1 import affect_pb2_grpc
 from affect_contract.schemas import Prediction
 
@@ -28,7 +20,7 @@ DEFAULT_ADDRESS: Final = "grpc://127.0.0.1:9090"
 Answer = TypeVar("Answer")
 
 
-class GrpcClient:
+class GrpcClient(BlockingClient):
     """A blocking client; use it as a context manager, from any number of threads.
 
     Every method raises `ServiceUnreachable` where no gateway answers, and otherwise the gateway's own error, as the
@@ -65,14 +57,6 @@ class GrpcClient:
         self._channel = _channel(self._address, root_certificates)
         self._stub = affect_pb2_grpc.AffectServiceStub(self._channel)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
@@ -80,24 +64,10 @@ class GrpcClient:
     def predict(
         self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
-        """See `Client.predict`."""
+        """See `BlockingClient.predict`."""
         request = rpc_wire.predict_request(picture_bytes(image), backbone, version, label)
         response = self._sent(lambda left_s: self._stub.Predict(request, timeout=left_s, metadata=self._metadata))
         return rpc_wire.prediction(response, self._address)
-
-    def predict_many(
-        self,
-        pictures: Iterable[Picture],
-        *,
-        backbone: str | None = None,
-        version: int | None = None,
-        label: str | None = None,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        progress: bool = False,
-    ) -> Generator[Answered]:
-        """See `Client.predict_many`."""
-        predict = partial(self.predict, backbone=backbone, version=version, label=label)
-        return answered_in_order(predict, pictures, in_flight=in_flight, progress=progress)
 
     def ready(self) -> bool:
         """Whether every backbone can answer."""
@@ -116,7 +86,7 @@ class GrpcClient:
             raise rpc_wire.translated(exc, self._address, self._timeout_s) from exc
 
 
-class AsyncGrpcClient:
+class AsyncGrpcClient(AsyncioClient):
     """`GrpcClient` for asyncio; use it as an async context manager."""
 
     def __init__(
@@ -135,14 +105,6 @@ class AsyncGrpcClient:
         self._root_certificates = root_certificates
         self._opened: grpc.aio.Channel | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     async def aclose(self) -> None:
         """Close the channel."""
         if self._opened:
@@ -151,25 +113,11 @@ class AsyncGrpcClient:
     async def predict(
         self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
-        """See `Client.predict`."""
+        """See `BlockingClient.predict`."""
         request = rpc_wire.predict_request(picture_bytes(image), backbone, version, label)
         stub = affect_pb2_grpc.AffectServiceStub(self._channel())
         response = await self._sent(lambda left_s: stub.Predict(request, timeout=left_s, metadata=self._metadata))
         return rpc_wire.prediction(response, self._address)
-
-    def predict_many(
-        self,
-        pictures: Iterable[Picture],
-        *,
-        backbone: str | None = None,
-        version: int | None = None,
-        label: str | None = None,
-        in_flight: int = DEFAULT_IN_FLIGHT,
-        progress: bool = False,
-    ) -> AsyncGenerator[Answered]:
-        """See `Client.predict_many`."""
-        predict = partial(self.predict, backbone=backbone, version=version, label=label)
-        return answered_in_order_async(predict, pictures, in_flight=in_flight, progress=progress)
 
     async def ready(self) -> bool:
         """Whether every backbone can answer."""

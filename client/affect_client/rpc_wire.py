@@ -1,7 +1,6 @@
 """Calls of the gRPC API and the reading of their answers: everything of a client but the sending."""
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -9,6 +8,7 @@ import grpc
 import pydantic
 
 from affect_client.errors import ServiceUnreachable
+from affect_client.loopback import is_loopback
 from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, TooLarge
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_contract.messages import prediction_from_proto
@@ -56,13 +56,7 @@ class Address:
     @property
     def options(self) -> list[tuple[str, Any]]:
         """Of the channel; no proxy of the environment reaches what listens on this machine's loopback."""
-        return [*_OPTIONS, ("grpc.enable_http_proxy", int(not self._is_loopback()))]
-
-    def _is_loopback(self) -> bool:
-        try:
-            return ip_address(self._host).is_loopback
-        except ValueError:
-            return self._host == "localhost"
+        return [*_OPTIONS, ("grpc.enable_http_proxy", int(not is_loopback(self._host)))]
 
 
 def predict_request(

@@ -31,6 +31,14 @@ class Backbone(StrEnum):
     CUSTOM_CNN = "custom_cnn"
 
 
+DISPLAY_NAMES: Final = {
+    Backbone.MOBILENET_V2: "MobileNetV2",
+    Backbone.DENSENET121: "DenseNet121",
+    Backbone.CUSTOM_CNN: "custom CNN",
+}
+"""How plots and reports call them."""
+
+
 class Task(StrEnum):
     """What a head is trained for."""
 

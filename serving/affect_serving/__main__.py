@@ -16,6 +16,7 @@ import uvloop
 from fastapi import FastAPI
 
 from affect_serving import rpc
+from affect_serving.addresses import url_host
 from affect_serving.app import create_backend, running_gateway
 from affect_serving.backend import ServingError
 from affect_serving.http import create_http_app
@@ -74,7 +75,7 @@ async def _serve(settings: Settings) -> None:
             running_gateway(settings, create_backend(settings)) as gateway,
             rpc.serving(rpc_server, *gateway),
         ):
-            server = _Server(create_http_app(*gateway), f"grpc://{_shown(settings.host)}:{rpc_port}")
+            server = _Server(create_http_app(*gateway), f"grpc://{url_host(settings.host)}:{rpc_port}")
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, server.stop)
@@ -96,7 +97,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
-            print(f"affect-serve: ready on http://{_shown(host)}:{port} and {self._rpc_url}", flush=True)  # noqa: T201
+            print(f"affect-serve: ready on http://{url_host(host)}:{port} and {self._rpc_url}", flush=True)  # noqa: T201
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,11 +105,6 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         self.should_exit = True
-
-
-def _shown(host: str) -> str:
-    """A host as URLs have it."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from affect_contract.errors import FAULTS, AffectError, Internal
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_HEADER, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_contract.messages import prediction_to_proto
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
+from affect_serving.addresses import url_host
 from affect_serving.backend import ServingError
 from affect_serving.deadline import Deadline
 from affect_serving.metrics import Metrics
@@ -61,8 +63,7 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
         async with self._answering(context, "Predict") as call:
             response = await self._predict(request, call, call.deadline(self._deadline_s))
             self._count(call, grpc.StatusCode.OK.name)
-            return response
-        raise AssertionError("a call that fails is aborted")
+        return response
 
     async def PredictStream(  # noqa: N802
         self, requests: AsyncIterator[affect_pb2.StreamRequest], context: Any
@@ -174,9 +175,8 @@ async def bound(settings: Settings) -> AsyncIterator[tuple[grpc.aio.Server, int]
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         )
     )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
-        port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        port = server.add_insecure_port(f"{url_host(settings.host)}:{settings.grpc_port}")
     except RuntimeError as exc:
         raise ServingError(
             f"cannot listen on {settings.host}, port {settings.grpc_port}, for gRPC: choose another with --host and "
@@ -194,9 +194,9 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Answer on a bound server; at the end what is under way may finish."""
     affect_pb2_grpc.add_AffectServiceServicer_to_server(AffectService(settings, predictor, metrics), server)
-    async with HealthFollowsReadiness(predictor, (SERVICE,)) as health:
-        health.add_to(server)
-        reflection.enable_server_reflection((SERVICE, *health.service_names, reflection.SERVICE_NAME), server)
+    async with HealthFollowsReadiness(predictor, (SERVICE,)) as follower:
+        follower.add_to(server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await server.start()
         try:
             yield

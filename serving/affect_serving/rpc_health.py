@@ -35,11 +35,6 @@ class HealthFollowsReadiness:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
-    @property
-    def service_names(self) -> tuple[str, ...]:
-        """What reflection lists."""
-        return (health.SERVICE_NAME,)
-
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the service."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)

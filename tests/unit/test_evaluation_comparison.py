@@ -40,7 +40,7 @@ def make_run(tmp_path, samples):
                 for number, sample in enumerate(pictures):
                     log.append(row(sample, Backbone(backbone), random, right, noise, number < failures))
         add_sessions(folder, [Session(started="2026-01-01", seconds=2.0, answered=COUNT, url="u", host="h")])
-        write_timing(folder)
+        write_timing(folder, {backbone: [5.0] for backbone in backbones})
         return folder
 
     return make

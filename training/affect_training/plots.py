@@ -8,13 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from affect_contract.models import Task
+from affect_contract.models import DISPLAY_NAMES, Backbone, Task
 from affect_training.loop import Epoch
 
 _COLOURS: Final = {"mobilenet_v2": "#0072B2", "densenet121": "#D55E00", "custom_cnn": "#009E73"}
 """Okabe and Ito's palette: told apart by people who see red and green alike."""
 _MARKERS: Final = {"mobilenet_v2": "o", "densenet121": "s", "custom_cnn": "^"}
-_NAMES: Final = {"mobilenet_v2": "MobileNetV2", "densenet121": "DenseNet121", "custom_cnn": "custom CNN"}
 
 _LOSS_LABEL: Final = {Task.CLASSIFICATION: "cross-entropy", Task.REGRESSION: "mean squared error"}
 _SCORE: Final = {
@@ -150,7 +149,7 @@ def _bars(
 
 def _title(record: Record) -> str:
     note = " (random backbone)" if record["note"] else ""
-    return f"{_NAMES[record['backbone']]}{note}"
+    return f"{DISPLAY_NAMES[Backbone(record['backbone'])]}{note}"
 
 
 def _tick(record: Record) -> str:

@@ -25,6 +25,8 @@ class Answers:
     versions: dict[str, int] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
     failures: dict[int, str] = field(default_factory=dict)
+    latencies_ms: list[float] = field(default_factory=list)
+    """Of every answer, in the order they came."""
 
     @classmethod
     def none(cls, pictures: int) -> "Answers":
@@ -42,6 +44,7 @@ class Answers:
         elif row.answer is not None:
             self.failures.pop(index, None)
             self.answered.add(index)
+            self.latencies_ms.append(row.latency_ms)
             self._fill(index, row.answer)
             self._agree(row.versions)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from affect_client.evaluation.metrics import Classification, Regression, classification, regression
-from affect_client.evaluation.truth import Prior, affect, expressions
+from affect_client.evaluation.truth import Prior, affect, expressions, whole
 from affect_contract.labels import LABELS
 from affect_contract.models import AROUSAL, VALENCE
 from affect_dataset.samples import Sample
@@ -23,7 +23,7 @@ def majority_class(prior: Prior, scored: Sequence[Sample]) -> Classification | N
 def mean_predictor(prior: Prior, scored: Sequence[Sample]) -> dict[str, Regression] | None:
     """Always the training pictures' mean valence and mean arousal; None where one of the two has no annotations."""
     pairs = affect(scored)
-    true = pairs[~np.isnan(pairs).any(axis=1)]
+    true = pairs[whole(pairs)]
     if prior.means is None or not len(true):
         return None
     return {

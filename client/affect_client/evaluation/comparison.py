@@ -19,9 +19,9 @@ from affect_client.evaluation.bootstrap import (
     regression_draws,
 )
 from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.metrics import Scores, classification, regression
+from affect_client.evaluation.metrics import classification, regression
 from affect_client.evaluation.predictions import FILE_NAME
-from affect_client.evaluation.truth import Truth, affect, expressions, read_truth
+from affect_client.evaluation.truth import Truth, affect, expressions, read_truth, whole
 from affect_contract.models import AROUSAL, VALENCE
 
 EXPRESSION: Final = "expression"
@@ -153,8 +153,7 @@ def compare(base: Contender, other: Contender) -> Comparison:
     """``other`` measured by ``base``, on the pictures that both answered."""
     truth = base.truth
     before, after = (one.answers.probabilities.argmax(axis=1) for one in (base, other))
-    both: Scores = base.answers.probabilities + other.answers.probabilities
-    classified = np.asarray(np.isfinite(both).all(axis=1))
+    classified = whole(base.answers.probabilities + other.answers.probabilities)
     true = expressions(truth.samples)
     ids = np.array([sample.id for sample in truth.samples])
 
@@ -195,7 +194,7 @@ def _expression_differences(base: Contender, other: Contender, classified: NDArr
 
 def _affect_differences(base: Contender, other: Contender) -> list[Difference]:
     every = affect(base.truth.samples)
-    placed = ~np.isnan(every + base.answers.affect + other.answers.affect).any(axis=1)
+    placed = whole(every + base.answers.affect + other.answers.affect)
     if not placed.any():
         return []
     made = []

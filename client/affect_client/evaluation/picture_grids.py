@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from affect_client.evaluation.answers import Answers
 from affect_client.evaluation.plots import RIGHT, WRONG
-from affect_client.evaluation.truth import affect, expressions
+from affect_client.evaluation.truth import affect, expressions, whole
 from affect_contract.labels import LABELS
 from affect_dataset.samples import Sample
 
@@ -29,18 +30,19 @@ class Shown(NamedTuple):
 
 def right_and_wrong(samples: Sequence[Sample], answers: Answers) -> tuple[list[Shown], list[Shown]]:
     """Some right and some wrong answers, chosen by the pictures' digests, which know nothing of the answers."""
-    said = _said(samples, answers)
-    by_chance = sorted(said, key=lambda shown: shown.sample.digest)
-    return [one for one in by_chance if one.right][:SHOWN], [one for one in by_chance if not one.right][:SHOWN]
+    by_chance = sorted(_classified(answers), key=lambda place: samples[place].digest)
+    right = _right(samples, answers)
+    return (
+        [_shown(samples, answers, place) for place in [one for one in by_chance if right[one]][:SHOWN]],
+        [_shown(samples, answers, place) for place in [one for one in by_chance if not right[one]][:SHOWN]],
+    )
 
 
 def surest_errors(samples: Sequence[Sample], answers: Answers) -> list[Shown]:
     """The wrong expressions that the model was surest of."""
-    confidence = answers.probabilities.max(axis=1)
-    order = np.argsort(-np.nan_to_num(confidence, nan=-1.0), kind="stable")
-    said = {shown.sample.id: shown for shown in _said(samples, answers)}
-    wrong = (said[samples[place].id] for place in order if samples[place].id in said)
-    return [one for one in wrong if not one.right][:SHOWN]
+    confidence, right = answers.probabilities.max(axis=1), _right(samples, answers)
+    wrong = sorted((one for one in _classified(answers) if not right[one]), key=lambda place: -confidence[place])
+    return [_shown(samples, answers, place) for place in wrong[:SHOWN]]
 
 
 def farthest_off(samples: Sequence[Sample], answers: Answers) -> list[Shown]:
@@ -87,13 +89,18 @@ def _draw(axes: Axes, shown: Shown) -> None:
     axes.set_xlabel(shown.detail, fontsize=9, color=colour)
 
 
-def _said(samples: Sequence[Sample], answers: Answers) -> list[Shown]:
-    true = expressions(samples)
-    said = []
-    for place in np.flatnonzero(~np.isnan(answers.probabilities).any(axis=1)).tolist():
-        predicted = int(answers.probabilities[place].argmax())
-        right = predicted == true[place]
-        verdict = "right" if right else f"wrong: {LABELS[predicted]}"
-        confidence = answers.probabilities[place, predicted]
-        said.append(Shown(samples[place], LABELS[true[place]], f"{verdict}\n{confidence:.2f}", bool(right)))
-    return said
+def _classified(answers: Answers) -> list[int]:
+    """The places of pictures whose expression was answered."""
+    return np.flatnonzero(whole(answers.probabilities)).tolist()
+
+
+def _right(samples: Sequence[Sample], answers: Answers) -> NDArray[np.bool_]:
+    right: NDArray[np.bool_] = answers.probabilities.argmax(axis=1) == expressions(samples)
+    return right
+
+
+def _shown(samples: Sequence[Sample], answers: Answers, place: int) -> Shown:
+    sample, predicted = samples[place], int(answers.probabilities[place].argmax())
+    right = predicted == sample.expression
+    verdict = "right" if right else f"wrong: {LABELS[predicted]}"
+    return Shown(sample, sample.expression.label, f"{verdict}\n{answers.probabilities[place, predicted]:.2f}", right)

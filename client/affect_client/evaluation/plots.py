@@ -1,7 +1,8 @@
 """The plots of a result, each a figure of its own; readable in print and by people who see red and green alike."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from pathlib import Path
+from typing import IO, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,9 +32,9 @@ _STYLES: Final = (
 """Okabe and Ito's palette, its yellow darkened for white paper, each with a dash of its own."""
 
 
-def save(figure: Figure, target: object) -> None:
+def save(figure: Figure, target: IO[bytes] | Path) -> None:
     """Write a figure as PNG, without the time of its making."""
-    figure.savefig(target, dpi=_DPI, format="png", metadata={"Software": None})  # type: ignore[arg-type]
+    figure.savefig(target, dpi=_DPI, format="png", metadata={"Software": None})
 
 
 def confusion(scores: Classification, title: str) -> Figure:

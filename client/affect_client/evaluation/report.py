@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-import numpy as np
 from matplotlib.figure import Figure
 
 from affect_client.evaluation import picture_grids, plots
@@ -18,13 +17,12 @@ from affect_client.evaluation.result import INTERVALS, Result, finish
 from affect_client.evaluation.run_folder import sessions, timing
 from affect_client.evaluation.scoring import ModelScores
 from affect_client.evaluation.study import SOURCE
-from affect_client.evaluation.truth import Truth, affect, expressions
+from affect_client.evaluation.truth import Truth, affect, expressions, whole
 from affect_contract.files import write_atomically
+from affect_contract.models import DISPLAY_NAMES, Backbone
 
 REPORT_FILE: Final = "report.html"
 PLOTS_FOLDER: Final = "plots"
-
-_NAMES: Final = {"mobilenet_v2": "MobileNetV2", "densenet121": "DenseNet121", "custom_cnn": "custom CNN"}
 
 Named = Iterator[tuple[str, Figure]]
 
@@ -76,7 +74,7 @@ def write_report(folder: Path, result: Result) -> None:
 
 def _figures(name: str, result: Result) -> Named:
     scores, answers = result.models[name], result.answers[name]
-    title = _NAMES.get(name, name)
+    title = DISPLAY_NAMES[Backbone(name)]
     yield from _expression_figures(scores, answers, result.truth, title)
     yield from _affect_figures(scores, answers, result.truth, title)
 
@@ -85,7 +83,7 @@ def _expression_figures(scores: ModelScores, answers: Answers, truth: Truth, tit
     if "classification" not in scores:
         return
     own = scores["classification"]
-    scored = ~np.isnan(answers.probabilities).any(axis=1)
+    scored = whole(answers.probabilities)
     true, probabilities = expressions(truth.samples)[scored], answers.probabilities[scored]
     yield "confusion", plots.confusion(own, f"{title}: expressions, true by predicted")
     yield "calibration", plots.reliability(true, probabilities, own, f"{title}: calibration")
@@ -107,7 +105,7 @@ def _affect_figures(scores: ModelScores, answers: Answers, truth: Truth, title: 
     if "regression" not in scores:
         return
     every = affect(truth.samples)
-    scored = ~np.isnan(answers.affect + every).any(axis=1)
+    scored = whole(answers.affect + every)
     true, predicted = every[scored], answers.affect[scored]
     yield "affect", plots.predicted_by_true(true, predicted, scores["regression"], f"{title}: valence and arousal")
     ids = expressions(truth.samples)[scored]
@@ -125,7 +123,7 @@ def _saved(folder: Path, name: str, figure: Figure) -> dict[str, str]:
 
 def _title(name: str, scores: ModelScores) -> str:
     versions = ", ".join(f"{model} version {version}" for model, version in scores["versions"].items())
-    return f"{_NAMES.get(name, name)} ({versions or 'no answers'})"
+    return f"{DISPLAY_NAMES[Backbone(name)]} ({versions or 'no answers'})"
 
 
 def _what(truth: Truth) -> str:

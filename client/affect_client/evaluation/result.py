@@ -54,7 +54,7 @@ def finish(folder: Path) -> Result:
     try:
         write_atomically(folder / METRICS_FILE, _document(result))
         write_atomically(folder / TABLE_FILE, _table(models))
-        write_timing(folder)
+        write_timing(folder, {name: several.latencies_ms for name, several in answers.items()})
     except OSError as exc:
         raise EvaluationError(f"the result cannot be written to {folder}: {exc.strerror}") from exc
     return result

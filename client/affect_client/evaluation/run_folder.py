@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict, cast
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.pins import Pin
-from affect_client.evaluation.predictions import FILE_NAME, read_rows
+from affect_client.evaluation.predictions import FILE_NAME
 from affect_client.evaluation.shards import WHOLE
 from affect_contract.files import write_atomically
 from affect_dataset.samples import Sample
@@ -113,28 +113,21 @@ def timing(folder: Path) -> dict[str, Any]:
     return dict(_recorded(folder).get(_TIMING, {}))
 
 
-def write_timing(folder: Path) -> None:
-    """Sum up how long the answers of a run took, for `timing`."""
+def write_timing(folder: Path, latencies_ms: Mapping[str, Sequence[float]]) -> None:
+    """Sum up how long the answers of a run took, by backbone, for `timing`."""
     document = _recorded(folder)
     seconds = sum(session["seconds"] for session in document.get(_SESSIONS, []))
     answered = sum(session["answered"] for session in document.get(_SESSIONS, []))
     document[_TIMING] = {
-        "latency_ms": _latencies(folder / FILE_NAME),
+        "latency_ms": {name: _latency(several) for name, several in latencies_ms.items() if several},
         "pictures_per_s": answered / seconds if seconds else None,
     }
     _write(folder / RUN_FILE, document)
 
 
-def _latencies(predictions: Path) -> dict[str, dict[str, float]]:
-    taken: dict[str, list[float]] = {}
-    for row in read_rows(predictions):
-        if row.answer is not None:
-            taken.setdefault(row.backbone.value, []).append(row.latency_ms)
-    return {
-        backbone: {f"p{share}": float(np.percentile(several, share)) for share in _PERCENTILES}
-        | {"mean": float(np.mean(several))}
-        for backbone, several in sorted(taken.items())
-    }
+def _latency(milliseconds: Sequence[float]) -> dict[str, float]:
+    percentiles = {f"p{share}": float(np.percentile(milliseconds, share)) for share in _PERCENTILES}
+    return percentiles | {"mean": float(np.mean(milliseconds))}
 
 
 def _recorded(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from affect_client.evaluation.answers import Answers
 from affect_client.evaluation.baselines import majority_class, mean_predictor
 from affect_client.evaluation.bootstrap import Interval, classification_draws, intervals, regression_draws
 from affect_client.evaluation.metrics import Classification, Ids, Regression, Scores, classification, regression
-from affect_client.evaluation.truth import Prior, affect, expressions
+from affect_client.evaluation.truth import Prior, affect, expressions, whole
 from affect_contract.models import AROUSAL, VALENCE
 from affect_dataset.samples import Sample
 
@@ -84,10 +84,10 @@ def _model_scores(answers: Answers, true_ids: NDArray[np.int64], true_affect: ND
         failures=dict(sorted(Counter(answers.failures.values()).items())),
         versions=dict(sorted(answers.versions.items())),
     )
-    classified = ~np.isnan(answers.probabilities).any(axis=1)
+    classified = whole(answers.probabilities)
     if classified.any():
         scores["classification"] = _classified(true_ids[classified], answers.probabilities[classified])
-    placed = ~np.isnan(answers.affect + true_affect).any(axis=1)
+    placed = whole(answers.affect + true_affect)
     if placed.any():
         scores["regression"] = {
             name: _placed(true_affect[placed, column], answers.affect[placed, column])

@@ -31,7 +31,7 @@ class Prior:
         """That of some pictures."""
         counts = np.bincount(expressions(training), minlength=len(LABELS))
         pairs = affect(training)
-        known = pairs[~np.isnan(pairs).any(axis=1)]
+        known = pairs[whole(pairs)]
         return cls(
             int(counts.argmax()) if len(training) else None,
             (float(known[:, 0].mean()), float(known[:, 1].mean())) if len(known) else None,
@@ -93,6 +93,11 @@ def _sample(line: str) -> Sample:
     one = json.loads(line)
     expression = Expression(one["expression"])
     return Sample(one["id"], Path(one["path"]), expression, one["valence"], one["arousal"], one["digest"])
+
+
+def whole(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows [n, ...] have no gap, a NaN being one: bool [n]."""
+    return np.asarray(~np.isnan(rows).any(axis=1))
 
 
 def expressions(samples: Sequence[Sample]) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from affect_serving.backends.retry_budget import RetryBudget
 from affect_serving.backends.tfserving_channel import open_channel
 from affect_serving.backends.tfserving_errors import never_reached_a_server, obstacle, translated
 from affect_serving.backends.tfserving_survey import Survey
+from affect_serving.deadline import Deadline
 from affect_serving.routing import select
 from affect_serving.settings import Settings
 
@@ -39,7 +40,7 @@ class TfServingBackend:
         self._settings = settings
         self._budget = RetryBudget()
         self._catalog: Catalog | None = None
-        self._trouble: AffectError | None = None
+        self._trouble: AffectError = ModelNotReady("TensorFlow Serving has not been asked yet", retry_after_s=1.0)
         self._failed_surveys = 0
 
     async def start(self) -> None:
@@ -73,8 +74,6 @@ class TfServingBackend:
         """
         if self._catalog is not None and self._failed_surveys < _FAILED_SURVEYS:
             return self._catalog
-        if self._trouble is None:
-            raise ModelNotReady("TensorFlow Serving has not answered yet: try again in a moment", retry_after_s=1.0)
         # A new one each time: an exception that is raised twice keeps both tracebacks.
         raise type(self._trouble)(self._trouble.detail, retry_after_s=self._trouble.retry_after_s)
 
@@ -82,12 +81,11 @@ class TfServingBackend:
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float
     ) -> ModelAnswer:
         """Ask the server, in batches that it takes; see `Backend`."""
-        ends = asyncio.get_running_loop().time() + timeout_s
+        deadline = Deadline(timeout_s)
         selector = await self._sent_selector(model, selector)
         answers: list[ModelAnswer] = []
         for start in range(0, len(images), MAX_BATCH_SIZE):
-            left_s = ends - asyncio.get_running_loop().time()
-            answer = await self._ask(model, selector, images[start : start + MAX_BATCH_SIZE], left_s)
+            answer = await self._ask(model, selector, images[start : start + MAX_BATCH_SIZE], deadline)
             answers.append(answer)
             # A label may move between two batches of one request; the version that began it ends it.
             selector = Selector(version=answer.version)
@@ -104,11 +102,11 @@ class TfServingBackend:
         return Selector(label=label) if label in version.labels else Selector()
 
     async def _ask(
-        self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], timeout_s: float
+        self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], deadline: Deadline
     ) -> ModelAnswer:
         request = wire.predict_request(model, selector, images)
         try:
-            response = await self._call(request, timeout_s)
+            response = await self._call(request, deadline)
         except grpc.aio.AioRpcError as exc:
             _log.debug("%s: %s: %s", model.name, exc.code().name, exc.details())
             raise translated(exc) from exc
@@ -120,16 +118,15 @@ class TfServingBackend:
             )
         return answer
 
-    async def _call(self, request: pb.PredictRequest, timeout_s: float) -> pb.PredictResponse:
+    async def _call(self, request: pb.PredictRequest, deadline: Deadline) -> pb.PredictResponse:
         self._budget.earn()
-        ends = asyncio.get_running_loop().time() + timeout_s
         try:
-            return await self._predict(request, timeout=timeout_s)
+            return await self._predict(request, timeout=deadline.left_s())
         except grpc.aio.AioRpcError as exc:
             if not (never_reached_a_server(exc) and self._budget.spend()):
                 raise
             failure = exc
-        left_s = ends - asyncio.get_running_loop().time()
+        left_s = deadline.left_s()
         try:
             return await self._predict(request, timeout=min(left_s, _RECONNECT_S), wait_for_ready=True)
         except grpc.aio.AioRpcError as exc:
@@ -156,13 +153,13 @@ class TfServingBackend:
             return
         if self._failed_surveys or self._catalog is None:
             _log.info("TensorFlow Serving at %s answers", self._settings.tfserving)
-        self._catalog, self._trouble, self._failed_surveys = catalog, None, 0
+        self._catalog, self._failed_surveys = catalog, 0
 
     def _note_failure(self, error: grpc.aio.AioRpcError) -> None:
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and self._catalog is not None:
             return  # busy with requests, and so alive
         trouble = obstacle(error)
-        if self._trouble is None or self._trouble.detail != trouble.detail:
+        if not self._failed_surveys or self._trouble.detail != trouble.detail:
             _log.error(
                 "TensorFlow Serving at %s cannot be asked (%s: %s): %s",
                 self._settings.tfserving, error.code().name, error.details(), trouble.detail,

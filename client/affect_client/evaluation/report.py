@@ -24,6 +24,9 @@ from affect_contract.models import DISPLAY_NAMES, Backbone
 REPORT_FILE: Final = "report.html"
 PLOTS_FOLDER: Final = "plots"
 
+_HALF_PAGE_INCHES: Final = 8.0
+"""A wider figure cannot be read beside another."""
+
 Named = Iterator[tuple[str, Figure]]
 
 
@@ -114,11 +117,12 @@ def _affect_figures(scores: ModelScores, answers: Answers, truth: Truth, title: 
     yield "farthest_off", picture_grids.grid(shown, f"{title}: valence and arousal farthest off (above: annotated)")
 
 
-def _saved(folder: Path, name: str, figure: Figure) -> dict[str, str]:
+def _saved(folder: Path, name: str, figure: Figure) -> dict[str, Any]:
     buffer = io.BytesIO()
     plots.save(figure, buffer)
     (folder / PLOTS_FOLDER / f"{name}.png").write_bytes(buffer.getvalue())
-    return {"title": name.replace("_", " "), "png": base64.b64encode(buffer.getvalue()).decode()}
+    png = base64.b64encode(buffer.getvalue()).decode()
+    return {"title": name.replace("_", " "), "png": png, "wide": figure.get_figwidth() > _HALF_PAGE_INCHES}
 
 
 def _title(name: str, scores: ModelScores) -> str:

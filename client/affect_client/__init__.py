@@ -2,12 +2,14 @@
 
 from affect_client.connect import connect, connect_async
 from affect_client.errors import ServiceUnreachable
-from affect_client.http import DEFAULT_TIMEOUT_S, DEFAULT_URL, AsyncClient, Client
+from affect_client.http import DEFAULT_URL, AsyncClient, Client
 from affect_client.many import Answered
+from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
 from affect_client.rpc import DEFAULT_ADDRESS, AsyncGrpcClient, GrpcClient
 
 __all__ = [
     "DEFAULT_ADDRESS",
+    "DEFAULT_RETRIES",
     "DEFAULT_TIMEOUT_S",
     "DEFAULT_URL",
     "Answered",

@@ -1,8 +1,8 @@
 """The client that a URL asks for."""
 
 from affect_client import rpc_wire
-from affect_client.http import DEFAULT_TIMEOUT_S, AsyncClient, Client
-from affect_client.retry import DEFAULT_RETRIES
+from affect_client.http import AsyncClient, Client
+from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
 from affect_client.rpc import AsyncGrpcClient, GrpcClient
 
 

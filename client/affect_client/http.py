@@ -7,13 +7,13 @@ import httpx
 
 from affect_client import http_wire as wire
 from affect_client.http_wire import Call
-from affect_client.many import Outcome, Picture
-from affect_client.retry import DEFAULT_RETRIES, attempted, attempted_async
+from affect_client.many import Outcome, Picture, picture_bytes, picture_bytes_async
+from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, require_sound
+from affect_client.retry import attempted, attempted_async
 from affect_client.surface import AsyncioClient, BlockingClient
 from affect_contract.schemas import ModelList, Prediction, Readiness
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
-DEFAULT_TIMEOUT_S: Final = 10.0
 
 Answer = TypeVar("Answer")
 
@@ -33,6 +33,7 @@ class Client(BlockingClient):
 
     Raises:
         ServiceUnreachable: ``base_url`` is not the URL of a gateway.
+        ValueError: an option is out of range.
 
     Example:
         with Client("http://127.0.0.1:8080") as client:
@@ -48,6 +49,7 @@ class Client(BlockingClient):
         api_key: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        require_sound(timeout_s, retries, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
         self._http = httpx.Client(transport=transport, **wire.connection(base_url, api_key))
@@ -60,7 +62,7 @@ class Client(BlockingClient):
         self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
         """See `BlockingClient.predict`."""
-        return self._send(wire.predict(image, backbone, version, label))
+        return self._send(wire.predict(picture_bytes(image), backbone, version, label))
 
     def predict_batch(
         self,
@@ -71,7 +73,8 @@ class Client(BlockingClient):
         label: str | None = None,
     ) -> list[Outcome]:
         """Read several pictures in one call: for each, in order, the answer or the error it met."""
-        return self._send(wire.predict_batch(images, backbone, version, label))
+        pictures = [picture_bytes(image) for image in images]
+        return self._send(wire.predict_batch(pictures, backbone, version, label))
 
     def models(self) -> ModelList:
         """What the gateway serves."""
@@ -84,7 +87,7 @@ class Client(BlockingClient):
     def _send(self, call: Call[Answer]) -> Answer:
         return attempted(lambda left_s: self._once(call, left_s), self._timeout_s, self._retries)
 
-    def _once(self, call: Call[Answer], left_s: float) -> Answer:
+    def _once(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):
             response = self._http.request(**call.request, **wire.allowance(left_s))
         return call.read(response)
@@ -102,6 +105,7 @@ class AsyncClient(AsyncioClient):
         api_key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        require_sound(timeout_s, retries, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
         self._http = httpx.AsyncClient(transport=transport, **wire.connection(base_url, api_key))
@@ -114,7 +118,7 @@ class AsyncClient(AsyncioClient):
         self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
         """See `BlockingClient.predict`."""
-        return await self._send(wire.predict(image, backbone, version, label))
+        return await self._send(wire.predict(await picture_bytes_async(image), backbone, version, label))
 
     async def predict_batch(
         self,
@@ -125,7 +129,8 @@ class AsyncClient(AsyncioClient):
         label: str | None = None,
     ) -> list[Outcome]:
         """See `Client.predict_batch`."""
-        return await self._send(wire.predict_batch(images, backbone, version, label))
+        pictures = [await picture_bytes_async(image) for image in images]
+        return await self._send(wire.predict_batch(pictures, backbone, version, label))
 
     async def models(self) -> ModelList:
         """See `Client.models`."""
@@ -138,7 +143,7 @@ class AsyncClient(AsyncioClient):
     async def _send(self, call: Call[Answer]) -> Answer:
         return await attempted_async(lambda left_s: self._once(call, left_s), self._timeout_s, self._retries)
 
-    async def _once(self, call: Call[Answer], left_s: float) -> Answer:
+    async def _once(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):
             response = await self._http.request(**call.request, **wire.allowance(left_s))
         return call.read(response)

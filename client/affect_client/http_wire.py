@@ -10,11 +10,16 @@ import pydantic
 
 from affect_client.errors import ServiceUnreachable
 from affect_client.loopback import is_loopback
-from affect_client.many import Outcome, Picture, picture_bytes
+from affect_client.many import Outcome
+from affect_client.options import bearer
 from affect_contract.errors import AffectError, DeadlineExceeded
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
 
+_STEPS: Final = ("pool", "connect", "write", "read")
+# The caller bounds what is in flight. A connection is given up before the gateway does, after 5 idle seconds: what is
+# sent while it closes is lost.
+_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0)
 _UNDECLARED: Final = "application/octet-stream"
 
 Answer = TypeVar("Answer")
@@ -31,17 +36,17 @@ class Call(Generic[Answer]):
     """Raises an `AffectError` for the gateway's own, `ServiceUnreachable` for an answer that is not a gateway's."""
 
 
-def predict(image: Picture, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
+def predict(image: bytes, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
     """``POST /predict``; the picture goes as it is, its type undeclared, since the gateway finds it by the bytes."""
-    request = {"method": "POST", "url": "/predict", "content": picture_bytes(image)}
+    request = {"method": "POST", "url": "/predict", "content": image}
     return Call(request | _query(backbone, version, label), lambda response: _body(response, Prediction))
 
 
 def predict_batch(
-    images: Iterable[Picture], backbone: str | None, version: int | None, label: str | None
+    images: Iterable[bytes], backbone: str | None, version: int | None, label: str | None
 ) -> Call[list[Outcome]]:
     """``POST /predict/batch``."""
-    parts = [("images", ("picture", picture_bytes(image), _UNDECLARED)) for image in images]
+    parts = [("images", ("picture", image, _UNDECLARED)) for image in images]
     request = {"method": "POST", "url": "/predict/batch", "files": parts}
     return Call(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
 
@@ -59,9 +64,31 @@ def ready() -> Call[Readiness]:
     )
 
 
-def allowance(left_s: float) -> dict[str, Any]:
-    """Keyword arguments of httpx's ``request`` that give it ``left_s`` seconds, and tell the gateway so."""
-    return {"timeout": left_s, "headers": {TIMEOUT_HEADER: str(max(1, round(left_s * 1000)))}}
+def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
+    """Keyword arguments of httpx's ``request`` that give it the seconds left, and tell the gateway so."""
+    return {
+        "extensions": {"timeout": _TimeLeft(left_s)},
+        "headers": {TIMEOUT_HEADER: str(max(1, round(left_s() * 1000)))},
+    }
+
+
+class _TimeLeft(Mapping[str, float]):
+    """The time of httpx's steps (pool, connect, write, read): for each what is left when it begins.
+
+    Plain numbers would hold for every step anew, so that together they could take several times as long.
+    """
+
+    def __init__(self, left_s: Callable[[], float]) -> None:
+        self._left_s = left_s
+
+    def __getitem__(self, step: str) -> float:
+        return self._left_s()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_STEPS)
+
+    def __len__(self) -> int:
+        return len(_STEPS)
 
 
 def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
@@ -72,7 +99,8 @@ def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
     """
     return {
         "base_url": base_url.rstrip("/"),
-        "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
+        "headers": {"Authorization": bearer(api_key)} if api_key else {},
+        "limits": _LIMITS,
         # No proxy of the environment reaches what listens on this machine's loopback.
         "trust_env": not is_loopback(_host(base_url)),
     }

@@ -3,12 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tqdm import tqdm
 
+from affect_client.workers import Workers
 from affect_contract.errors import AffectError, InvalidImage
 from affect_contract.schemas import Prediction
 
@@ -20,6 +21,8 @@ DEFAULT_IN_FLIGHT: Final = 16
 
 _AHEAD: Final = 2
 """Pictures handed out for each that may be under way, so that a slow one at the front does not idle the others."""
+_PATIENCE_S: Final = 1.0
+"""How long closing waits for what is under way."""
 
 
 class Answered(NamedTuple):
@@ -38,13 +41,23 @@ def picture_bytes(picture: Picture) -> bytes:
     return picture.read_bytes() if isinstance(picture, Path) else picture
 
 
+async def picture_bytes_async(picture: Picture) -> bytes:
+    """`picture_bytes` that keeps the event loop free while a file is read."""
+    return await asyncio.to_thread(picture.read_bytes) if isinstance(picture, Path) else picture
+
+
 def answered_in_order(
     predict: Callable[[Picture], Prediction], pictures: Iterable[Picture], *, in_flight: int, progress: bool
 ) -> Generator[Answered]:
     """Ask ``predict`` about each picture from ``in_flight`` threads.
 
-    Closing the iterator asks no more, and waits for what is under way.
+    Closing the iterator asks no more, and waits for what is under way, so that no connection outlives its client; but
+    not for long, so that a gateway that hangs holds up nobody who leaves.
+
+    Raises:
+        ValueError: ``in_flight`` is below 1.
     """
+    _require_place(in_flight)
 
     def outcome(picture: Picture) -> Outcome:
         try:
@@ -54,26 +67,28 @@ def answered_in_order(
         except OSError as exc:
             return _unreadable(exc)
 
-    pool = ThreadPoolExecutor(in_flight, thread_name_prefix="predict")
-    waiting: deque[tuple[Picture, Future[Outcome]]] = deque()
+    workers = Workers(outcome, in_flight)
+    waiting = deque[tuple[Picture, Future[Outcome]]]()
     try:
         with _Bar(pictures, shown=progress) as bar:
             for picture in pictures:
-                if len(waiting) == _AHEAD * in_flight:
+                waiting.append((picture, workers.submit(picture)))
+                # What is answered is not held back while pictures come slowly.
+                while waiting and (len(waiting) == _AHEAD * in_flight or waiting[0][1].done()):
                     first, answer = waiting.popleft()
                     yield bar.counted(Answered(first, answer.result()))
-                waiting.append((picture, pool.submit(outcome, picture)))
             while waiting:
                 first, answer = waiting.popleft()
                 yield bar.counted(Answered(first, answer.result()))
     finally:
-        pool.shutdown(cancel_futures=True)
+        workers.close(_PATIENCE_S)
 
 
 async def answered_in_order_async(
     predict: Callable[[Picture], Awaitable[Prediction]], pictures: Iterable[Picture], *, in_flight: int, progress: bool
 ) -> AsyncGenerator[Answered]:
     """`answered_in_order` with tasks; closing it cancels them."""
+    _require_place(in_flight)
     places = asyncio.Semaphore(in_flight)
 
     async def outcome(picture: Picture) -> Outcome:
@@ -85,16 +100,18 @@ async def answered_in_order_async(
             except OSError as exc:
                 return _unreadable(exc)
 
-    waiting: deque[tuple[Picture, asyncio.Task[Outcome]]] = deque()
+    waiting = deque[tuple[Picture, asyncio.Task[Outcome]]]()
     try:
         with _Bar(pictures, shown=progress) as bar:
             for picture in pictures:
-                if len(waiting) == _AHEAD * in_flight:
+                waiting.append((picture, asyncio.create_task(outcome(picture))))
+                # The source need not wait for anything, and the tasks need their turn.
+                await asyncio.sleep(0)
+                while waiting and (len(waiting) == _AHEAD * in_flight or waiting[0][1].done()):
                     first, answer = waiting[0]
                     result = await answer
                     waiting.popleft()
                     yield bar.counted(Answered(first, result))
-                waiting.append((picture, asyncio.create_task(outcome(picture))))
             while waiting:
                 first, answer = waiting[0]
                 result = await answer
@@ -104,6 +121,11 @@ async def answered_in_order_async(
         for _, answer in waiting:
             answer.cancel()
         await asyncio.gather(*(answer for _, answer in waiting), return_exceptions=True)
+
+
+def _require_place(in_flight: int) -> None:
+    if in_flight < 1:
+        raise ValueError(f"in_flight is {in_flight}: at least 1 picture has to be under way")
 
 
 def _unreadable(error: OSError) -> InvalidImage:
@@ -128,6 +150,6 @@ class _Bar:
         """The same, once it is counted."""
         if isinstance(answered.outcome, AffectError):
             self._failed += 1
-            self._bar.set_postfix(failed=self._failed)
+            self._bar.set_postfix(failed=self._failed, refresh=False)
         self._bar.update()
         return answered

@@ -11,11 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from affect_client.arguments import count, seconds
 from affect_client.connect import connect
 from affect_client.errors import ServiceUnreachable
-from affect_client.http import DEFAULT_TIMEOUT_S, DEFAULT_URL
+from affect_client.http import DEFAULT_URL
 from affect_client.local_gateway import local_gateway
 from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
+from affect_client.options import DEFAULT_TIMEOUT_S
 from affect_contract.errors import AffectError
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
@@ -135,16 +137,6 @@ def _number(value: float | None, form: str) -> str:
     return _NONE if value is None else format(value, form)
 
 
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        number = kind(text)
-        if not number > 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return number
-
-    return convert
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="affect-predict",
@@ -160,11 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     version.add_argument("--version", type=int, help="the version to ask (default: stable)")
     version.add_argument("--label", help="the label of the version to ask (default: stable)")
     parser.add_argument(
-        "--timeout", type=_positive(float), default=DEFAULT_TIMEOUT_S, metavar="SECONDS",
+        "--timeout", type=seconds, default=DEFAULT_TIMEOUT_S, metavar="SECONDS",
         help="time for one picture (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--in-flight", type=_positive(int), default=DEFAULT_IN_FLIGHT, metavar="N",
+        "--in-flight", type=count, default=DEFAULT_IN_FLIGHT, metavar="N",
         help="pictures under way at a time (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON document a picture and line")

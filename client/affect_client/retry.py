@@ -15,8 +15,6 @@ from affect_contract.errors import FAULTS, AffectError
 
 Answer = TypeVar("Answer")
 
-DEFAULT_RETRIES: Final = 2
-
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 5.0
 _SHORTEST_ATTEMPT_S: Final = 0.001
@@ -61,12 +59,12 @@ class Attempts:
         return wait_s if self._clock() + wait_s < self._ends else None
 
 
-def attempted(send: Callable[[float], Answer], timeout_s: float, retries: int) -> Answer:
-    """What ``send`` gives, asked again where that may help; it is told the seconds that it may take."""
+def attempted(send: Callable[[Callable[[], float]], Answer], timeout_s: float, retries: int) -> Answer:
+    """What ``send`` gives, asked again where that may help; it can ask at any time for the seconds left."""
     attempts = Attempts(timeout_s, retries)
     while True:
         try:
-            return send(attempts.left_s())
+            return send(attempts.left_s)
         except (AffectError, ServiceUnreachable) as exc:
             wait_s = attempts.wait_s(exc)
             if wait_s is None:
@@ -74,12 +72,14 @@ def attempted(send: Callable[[float], Answer], timeout_s: float, retries: int) -
         time.sleep(wait_s)
 
 
-async def attempted_async(send: Callable[[float], Awaitable[Answer]], timeout_s: float, retries: int) -> Answer:
+async def attempted_async(
+    send: Callable[[Callable[[], float]], Awaitable[Answer]], timeout_s: float, retries: int
+) -> Answer:
     """`attempted` for asyncio."""
     attempts = Attempts(timeout_s, retries)
     while True:
         try:
-            return await send(attempts.left_s())
+            return await send(attempts.left_s)
         except (AffectError, ServiceUnreachable) as exc:
             wait_s = attempts.wait_s(exc)
             if wait_s is None:

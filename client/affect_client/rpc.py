@@ -7,9 +7,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from affect_client import rpc_wire
-from affect_client.http import DEFAULT_TIMEOUT_S
-from affect_client.many import Picture, picture_bytes
-from affect_client.retry import DEFAULT_RETRIES, attempted, attempted_async
+from affect_client.many import Picture, picture_bytes, picture_bytes_async
+from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, require_sound
+from affect_client.retry import attempted, attempted_async
 from affect_client.rpc_wire import Address
 from affect_client.surface import AsyncioClient, BlockingClient
 from affect_contract.proto.affect.v1 import affect_pb2_grpc
@@ -35,6 +35,7 @@ class GrpcClient(BlockingClient):
 
     Raises:
         ServiceUnreachable: ``address`` is not that of a gateway.
+        ValueError: an option is out of range, or certificates are given for ``grpc://``, which has none.
 
     Example:
         with GrpcClient("grpc://127.0.0.1:9090") as client:
@@ -50,11 +51,12 @@ class GrpcClient(BlockingClient):
         api_key: str | None = None,
         root_certificates: bytes | None = None,
     ) -> None:
+        require_sound(timeout_s, retries, api_key)
         self._address = Address(address)
         self._timeout_s = timeout_s
         self._retries = retries
         self._metadata = rpc_wire.metadata(api_key)
-        self._channel = _channel(self._address, root_certificates)
+        self._channel = _channel(self._address, self._address.credentials(root_certificates))
         self._stub = affect_pb2_grpc.AffectServiceStub(self._channel)
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class GrpcClient(BlockingClient):
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def _sent(self, send: Callable[[float], Answer]) -> Answer:
-        return attempted(lambda left_s: self._once(send, left_s), self._timeout_s, self._retries)
+        return attempted(lambda left_s: self._once(send, left_s()), self._timeout_s, self._retries)
 
     def _once(self, send: Callable[[float], Answer], left_s: float) -> Answer:
         try:
@@ -98,11 +100,12 @@ class AsyncGrpcClient(AsyncioClient):
         api_key: str | None = None,
         root_certificates: bytes | None = None,
     ) -> None:
+        require_sound(timeout_s, retries, api_key)
         self._address = Address(address)
         self._timeout_s = timeout_s
         self._retries = retries
         self._metadata = rpc_wire.metadata(api_key)
-        self._root_certificates = root_certificates
+        self._credentials = self._address.credentials(root_certificates)
         self._opened: grpc.aio.Channel | None = None
 
     async def aclose(self) -> None:
@@ -114,7 +117,7 @@ class AsyncGrpcClient(AsyncioClient):
         self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
         """See `BlockingClient.predict`."""
-        request = rpc_wire.predict_request(picture_bytes(image), backbone, version, label)
+        request = rpc_wire.predict_request(await picture_bytes_async(image), backbone, version, label)
         stub = affect_pb2_grpc.AffectServiceStub(self._channel())
         response = await self._sent(lambda left_s: stub.Predict(request, timeout=left_s, metadata=self._metadata))
         return rpc_wire.prediction(response, self._address)
@@ -129,11 +132,11 @@ class AsyncGrpcClient(AsyncioClient):
     def _channel(self) -> grpc.aio.Channel:
         """The channel, which belongs to the event loop that first uses it."""
         if self._opened is None:
-            self._opened = _aio_channel(self._address, self._root_certificates)
+            self._opened = _aio_channel(self._address, self._credentials)
         return self._opened
 
     async def _sent(self, send: Callable[[float], Awaitable[Answer]]) -> Answer:
-        return await attempted_async(lambda left_s: self._once(send, left_s), self._timeout_s, self._retries)
+        return await attempted_async(lambda left_s: self._once(send, left_s()), self._timeout_s, self._retries)
 
     async def _once(self, send: Callable[[float], Awaitable[Answer]], left_s: float) -> Answer:
         try:
@@ -142,15 +145,13 @@ class AsyncGrpcClient(AsyncioClient):
             raise rpc_wire.translated(exc, self._address, self._timeout_s) from exc
 
 
-def _channel(address: Address, root_certificates: bytes | None) -> grpc.Channel:
-    if not address.secure:
+def _channel(address: Address, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    if credentials is None:
         return grpc.insecure_channel(address.target, options=address.options)
-    return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(root_certificates), options=address.options)
+    return grpc.secure_channel(address.target, credentials, options=address.options)
 
 
-def _aio_channel(address: Address, root_certificates: bytes | None) -> grpc.aio.Channel:
-    if not address.secure:
+def _aio_channel(address: Address, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
         return grpc.aio.insecure_channel(address.target, options=address.options)
-    return grpc.aio.secure_channel(
-        address.target, grpc.ssl_channel_credentials(root_certificates), options=address.options
-    )
+    return grpc.aio.secure_channel(address.target, credentials, options=address.options)

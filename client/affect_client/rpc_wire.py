@@ -9,7 +9,8 @@ import pydantic
 
 from affect_client.errors import ServiceUnreachable
 from affect_client.loopback import is_loopback
-from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, TooLarge
+from affect_client.options import bearer
+from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, InvalidRequest, TooLarge
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_contract.messages import prediction_from_proto
 from affect_contract.proto.affect.v1 import affect_pb2
@@ -39,24 +40,41 @@ class Address:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
         try:
-            has_port = parts.port is not None
-        except ValueError:
-            has_port = False
-        if parts.scheme not in SCHEMES or not parts.hostname or not has_port or parts.path.strip("/"):
-            raise ServiceUnreachable(
-                f"{url!r} is not the address of a gateway's gRPC API: give one like grpc://127.0.0.1:9090"
-            )
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as exc:
+            raise _no_address(url) from exc
+        more = "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme not in SCHEMES or not parts.hostname or not port or more:
+            raise _no_address(url)
         self.url = url
         self.target = parts.netloc
         self.secure = parts.scheme == SECURE_SCHEME
         self._host = parts.hostname
 
+    def credentials(self, root_certificates: bytes | None) -> grpc.ChannelCredentials | None:
+        """Of a channel with TLS; None where the address asks for none.
+
+        Raises:
+            ValueError: there are certificates, and nothing to use them for.
+        """
+        if self.secure:
+            return grpc.ssl_channel_credentials(root_certificates)
+        if root_certificates is not None:
+            raise ValueError(f"root_certificates are for {SECURE_SCHEME}://, and {self.url} is without TLS")
+        return None
+
     @property
     def options(self) -> list[tuple[str, Any]]:
         """Of the channel; no proxy of the environment reaches what listens on this machine's loopback."""
         return [*_OPTIONS, ("grpc.enable_http_proxy", int(not is_loopback(self._host)))]
+
+
+def _no_address(url: str) -> ServiceUnreachable:
+    return ServiceUnreachable(
+        f"{url!r} is not the address of a gateway's gRPC API: give one like grpc://127.0.0.1:9090"
+    )
 
 
 def predict_request(
@@ -65,16 +83,19 @@ def predict_request(
     """The request for one picture.
 
     Raises:
-        ValueError: both a version and a label, of which a message holds one.
+        InvalidRequest: both a version and a label, of which a message holds one, or what it cannot hold at all.
     """
     if version is not None and label is not None:
-        raise ValueError("give a version or a label, not both")
-    return affect_pb2.PredictRequest(image=image, backbone=backbone or "", version=version, label=label)
+        raise InvalidRequest("give a version or a label, not both")
+    try:
+        return affect_pb2.PredictRequest(image=image, backbone=backbone or "", version=version, label=label)
+    except ValueError as exc:
+        raise InvalidRequest(f"no message can hold the backbone, version or label given: {exc}") from exc
 
 
 def metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
     """What goes with every call."""
-    return (("authorization", f"Bearer {api_key}"),) if api_key else ()
+    return (("authorization", bearer(api_key)),) if api_key else ()
 
 
 def prediction(response: affect_pb2.PredictResponse, address: Address) -> Prediction:

@@ -1,6 +1,8 @@
 """The same promises from every client, hence on both surfaces of the gateway: one suite over all four."""
 
 import asyncio
+import os
+import threading
 import time
 
 import pytest
@@ -20,6 +22,7 @@ from affect_contract.errors import (
     DeadlineExceeded,
     ErrorCode,
     InvalidImage,
+    InvalidRequest,
     Overloaded,
     TooLarge,
     UnknownModel,
@@ -232,6 +235,45 @@ def test_many_pictures_are_taken_as_they_are_needed(kind, urls, backend):
 
         asyncio.run(run())
     assert taken <= 5 + 4 + 1
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, AsyncGrpcClient])
+def test_reading_a_file_does_not_hold_up_the_event_loop(kind, urls, tmp_path):
+    pipe = tmp_path / "face.jpg"
+    os.mkfifo(pipe)
+
+    async def run():
+        async with kind(getattr(urls, KINDS[kind])) as client:
+            answer = asyncio.create_task(client.predict(pipe))
+            # Whoever reads the pipe waits for this loop to write it.
+            await written(pipe, answer)
+            return await answer
+
+    # Were it the loop that reads, nobody but this would end it.
+    watchdog = threading.Timer(10, pipe.write_bytes, [b"too late"])
+    watchdog.start()
+    assert asyncio.run(run()).valence is not None
+    watchdog.cancel()
+
+
+async def written(pipe, reading):
+    while not reading.done():
+        try:
+            writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # no reader yet
+            await asyncio.sleep(0.001)
+        else:
+            os.write(writing, JPEG)
+            os.close(writing)
+            return
+
+
+@pytest.mark.parametrize("choice", [{"version": 1, "label": "stable"}, {"version": 2**63}])
+def test_a_choice_that_cannot_be_is_an_error_of_its_request(ask, choice):
+    with pytest.raises((InvalidRequest, UnknownModel)):
+        ask("predict", JPEG, **choice)
+    (answered,) = ask("predict_many", [JPEG], **choice)
+    assert isinstance(answered.outcome, InvalidRequest | UnknownModel)
 
 
 def test_progress_goes_to_stderr(ask, capsys):

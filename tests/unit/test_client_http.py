@@ -1,5 +1,6 @@
 """The HTTP clients: what they send, and what they make of every kind of answer."""
 
+import time
 from contextlib import asynccontextmanager
 
 import httpx
@@ -14,6 +15,7 @@ from affect_contract.errors import (
     ErrorCode,
     InvalidImage,
     ModelNotReady,
+    Overloaded,
     UnknownModel,
 )
 from affect_contract.models import Backbone, fused
@@ -24,6 +26,7 @@ from affect_serving.http import create_http_app
 from affect_serving.settings import Settings
 from tests.gateway import FakeBackend
 from tests.pictures import encoded, patches
+from tests.unit import client_gateway
 from tests.unit.client_gateway import FakeGateway, problem
 
 URL = "http://gateway.test:8080"
@@ -72,7 +75,7 @@ def failing(error):
 async def through_the_real_gateway(backend):
     async with (
         running_gateway(Settings(models="unused"), backend) as running,
-        AsyncClient(URL, transport=httpx.ASGITransport(create_http_app(*running))) as client,
+        AsyncClient(URL, retries=0, transport=httpx.ASGITransport(create_http_app(*running))) as client,
     ):
         yield client
 
@@ -138,6 +141,73 @@ async def test_without_a_key_none_is_sent_and_the_default_time_is_told(ask, gate
     await ask(handle, "models")
     assert "Authorization" not in requests[0].headers
     assert requests[0].headers["Affect-Timeout-Ms"] == str(int(DEFAULT_TIMEOUT_S * 1000))
+
+
+async def test_what_passes_is_sent_again_with_the_time_that_is_left(ask, gateway):
+    gateway.replies = [problem(429, "overloaded", "busy", **{"Retry-After": "0"})]
+    told = []
+
+    def handle(request):
+        told.append(int(request.headers["Affect-Timeout-Ms"]))
+        time.sleep(0.02)
+        return gateway.transport().handler(request)
+
+    await ask(handle, "predict", PICTURE, options={"retries": 2, "timeout_s": 5.0})
+    first, second = told
+    assert first <= 5000
+    assert first - second >= 20
+
+
+async def test_a_wait_longer_than_the_time_there_is_is_not_begun(ask, gateway):
+    gateway.replies = [problem(429, "overloaded", "busy", **{"Retry-After": "60"})]
+    with pytest.raises(Overloaded, match="busy"):
+        await ask(gateway.transport().handler, "predict", PICTURE, options={"retries": 2})
+    assert len(gateway.asked) == 1
+
+
+async def test_the_steps_of_a_request_share_its_time(ask, gateway):
+    def handle(request):
+        allowed = request.extensions["timeout"]
+        connect_s = allowed["connect"]
+        time.sleep(0.02)
+        assert connect_s - allowed.get("read") >= 0.02
+        return gateway.transport().handler(request)
+
+    await ask(handle, "predict", PICTURE, options={"timeout_s": 5.0})
+
+
+@pytest.mark.parametrize("never_connected", [True, False])
+async def test_only_a_connection_that_never_came_about_is_tried_again(ask, never_connected):
+    asked = []
+
+    def handle(request):
+        asked.append(request)
+        raise (httpx.ConnectError if never_connected else httpx.ReadError)("on purpose", request=request)
+
+    with pytest.raises(ServiceUnreachable) as caught:
+        await ask(handle, "predict", PICTURE, options={"retries": 1})
+    assert caught.value.never_connected is never_connected
+    assert len(asked) == 1 + never_connected
+
+
+def test_connections_are_kept_for_all_that_is_in_flight(gateway, monkeypatch):
+    connections = []
+    get_request = client_gateway._Server.get_request
+    reply = gateway.reply
+
+    def counted(server):
+        connections.append(server)
+        return get_request(server)
+
+    def slowly(*request):
+        time.sleep(0.01)
+        return reply(*request)
+
+    monkeypatch.setattr(client_gateway._Server, "get_request", counted)
+    monkeypatch.setattr(gateway, "reply", slowly)
+    with gateway.listening() as url, Client(url) as client:
+        assert len(list(client.predict_many([PICTURE] * 400, in_flight=40))) == 400
+    assert len(connections) <= 40
 
 
 async def test_a_path_is_read_for_the_caller(ask, gateway, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from affect_client.predict import find_pictures, main
 from tests.unit import client_gateway
 from tests.unit.client_gateway import FakeGateway
+from tests.unit.rpc_gateway import ANSWER, ToldService, listening
 
 COMMAND = [sys.executable, "-m", "affect_client.predict"]
 
@@ -182,6 +184,45 @@ def test_a_command_that_is_told_to_end_takes_its_gateway_with_it(pictures, tmp_p
         process.terminate()
         assert process.wait(30) == 128 + signal.SIGTERM
     assert not Path(f"/proc/{asked.read_text()}").exists()
+
+
+@pytest.fixture
+def silent_gateway():
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def test_a_command_that_is_interrupted_waits_for_no_answer(silent_gateway, pictures):
+    url = f"http://127.0.0.1:{silent_gateway.getsockname()[1]}"
+    with subprocess.Popen([*COMMAND, str(pictures), "--url", url, "--timeout", "300"]) as process:
+        asking = [silent_gateway.accept()[0] for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    for connection in asking:
+        connection.close()
+
+
+def test_the_time_for_a_picture_can_be_said(silent_gateway, pictures, capsys):
+    url = f"http://127.0.0.1:{silent_gateway.getsockname()[1]}"
+    assert main([str(pictures), "--url", url, "--timeout", "0.1", "--json"]) == 1
+    codes = [json.loads(line)["error"]["code"] for line in capsys.readouterr().out.splitlines()]
+    assert codes == ["deadline_exceeded"] * 3
+
+
+@pytest.mark.parametrize(
+    "flags", [["--timeout", "0"], ["--timeout", "inf"], ["--timeout", "x"], ["--in-flight", "0"], ["--in-flight", "x"]]
+)
+def test_a_number_that_cannot_be_is_refused_with_what_to_give(flags, capsys):
+    with pytest.raises(SystemExit):
+        main(["face.jpg", *flags])
+    assert f"argument {flags[0]}: {flags[1]!r}: give a" in capsys.readouterr().err
+
+
+def test_a_grpc_url_is_asked_over_grpc(pictures, capsys):
+    with listening(ToldService()) as address:
+        assert main([str(pictures / "1.jpg"), "--url", f"grpc://{address}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["expression"] == ANSWER.expression
 
 
 def test_a_reader_that_has_seen_enough_is_no_accident(url, tmp_path):

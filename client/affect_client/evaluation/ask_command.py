@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import math
 import platform
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
+from affect_client.arguments import seconds
 from affect_client.connect import connect_async, is_rpc
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.job import IN_FLIGHT, ask
@@ -159,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backbones", type=_backbones, default=(), metavar="A,B", help="which to score (default: all that are served)"
     )
     parser.add_argument(
-        "--timeout-s", type=_seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
+        "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
     )
     parser.add_argument(
         "--shard", type=_shard, default=WHOLE, metavar="I/N", help="score this part alone, for affect-evaluate merge"
@@ -179,13 +179,3 @@ def _backbones(text: str) -> tuple[Backbone, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r}: choose from {', '.join(Backbone)}")
     return tuple(Backbone(name) for name in names)
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number of seconds above 0")
-    return number

@@ -1,0 +1,62 @@
+"""Threads that nobody has to wait for long."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Workers(Generic[Task, Result]):
+    """A bounded number of threads that call one function.
+
+    Python's own executor waits for its threads when the process ends, so that a gateway that hangs would hold up Ctrl-C
+    for as long as a call may take; for these it does not wait.
+
+    Args:
+        function: called with each task.
+        number: how many calls may run at a time.
+    """
+
+    def __init__(self, function: Callable[[Task], Result], number: int) -> None:
+        self._function = function
+        self._number = number
+        self._tasks: SimpleQueue[tuple[Task, Future[Result]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, task: Task) -> Future[Result]:
+        """Call the function with ``task`` as soon as a thread is free."""
+        future: Future[Result] = Future()
+        self._tasks.put((task, future))
+        if len(self._threads) < self._number:
+            self._threads.append(threading.Thread(target=self._work, name="affect-client", daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def close(self, patience_s: float) -> None:
+        """Begin nothing any more, and wait ``patience_s`` seconds at most for what has begun."""
+        try:
+            while True:
+                self._tasks.get_nowait()
+        except Empty:
+            for _ in self._threads:
+                self._tasks.put(None)
+        ends = time.monotonic() + patience_s
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _work(self) -> None:
+        while (item := self._tasks.get()) is not None:
+            task, future = item
+            try:
+                result = self._function(task)
+            except BaseException as exc:  # for whoever asks for the result
+                future.set_exception(exc)
+            else:
+                future.set_result(result)
+            # No picture is kept while there is nothing to do.
+            del item, task, future

@@ -1,6 +1,7 @@
 """Clients of the gateway's HTTP API, one that blocks and one for asyncio; they differ in nothing else."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 import httpx
@@ -88,8 +89,11 @@ class Client(BlockingClient):
         return attempted(lambda left_s: self._once(call, left_s), self._timeout_s, self._retries)
 
     def _once(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
-        with wire.translated(self._http.base_url, self._timeout_s):
-            response = self._http.request(**call.request, **wire.allowance(left_s))
+        with (
+            wire.translated(self._http.base_url, self._timeout_s),
+            self._http.stream(**call.request, **wire.allowance(left_s)) as incoming,
+        ):
+            response = wire.received(incoming, left_s())
         return call.read(response)
 
 
@@ -145,5 +149,6 @@ class AsyncClient(AsyncioClient):
 
     async def _once(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
         with wire.translated(self._http.base_url, self._timeout_s):
-            response = await self._http.request(**call.request, **wire.allowance(left_s))
+            async with asyncio.timeout(left_s() + wire.GRACE_S):
+                response = await self._http.request(**call.request, **wire.allowance(left_s))
         return call.read(response)

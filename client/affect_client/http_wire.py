@@ -1,5 +1,6 @@
 """Calls of the HTTP API and the reading of their answers: everything of a client but the sending."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from affect_contract.errors import AffectError, DeadlineExceeded
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
 
+GRACE_S: Final = 0.05
+"""Added to a limit on the whole call, so that httpx's own, which know the step that took too long, speak first."""
 _STEPS: Final = ("pool", "connect", "write", "read")
 # The caller bounds what is in flight. A connection is given up before the gateway does, after 5 idle seconds: what is
 # sent while it closes is lost.
@@ -72,6 +75,25 @@ def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
     }
 
 
+def received(incoming: httpx.Response, left_s: float) -> httpx.Response:
+    """The whole of a streamed response.
+
+    httpx's limit is on each read, so that a server could drip its answer for as long as it likes.
+
+    Raises:
+        httpx.ReadTimeout: the body is not there after ``left_s`` seconds.
+    """
+    ends = time.monotonic() + left_s
+    chunks = []
+    for chunk in incoming.iter_bytes():
+        chunks.append(chunk)
+        if time.monotonic() > ends:
+            raise httpx.ReadTimeout("the answer came too slowly", request=incoming.request)
+    headers = incoming.headers.copy()
+    headers.pop("Content-Encoding", None)  # it is decoded
+    return httpx.Response(incoming.status_code, headers=headers, content=b"".join(chunks), request=incoming.request)
+
+
 class _TimeLeft(Mapping[str, float]):
     """The time of httpx's steps (pool, connect, write, read): for each what is left when it begins.
 
@@ -118,7 +140,7 @@ def translated(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
         yield
     except httpx.ConnectTimeout as exc:
         raise _unreachable(base_url, f"no connection within {timeout_s:g} s", never_connected=True) from exc
-    except httpx.TimeoutException as exc:
+    except (httpx.TimeoutException, TimeoutError) as exc:
         raise DeadlineExceeded(
             f"{base_url} did not answer within {timeout_s:g} s: allow more time, or ask for less at once"
         ) from exc

@@ -1,7 +1,8 @@
 """The HTTP clients: what they send, and what they make of every kind of answer."""
 
+import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -174,6 +175,33 @@ async def test_the_steps_of_a_request_share_its_time(ask, gateway):
         return gateway.transport().handler(request)
 
     await ask(handle, "predict", PICTURE, options={"timeout_s": 5.0})
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call_may_take(kind):
+    dripped = []
+
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                dripped.append(time.monotonic())
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.3 s"):
+            if kind is Client:
+                with Client(url, timeout_s=0.3) as client:
+                    await asyncio.to_thread(client.models)
+            else:
+                async with AsyncClient(url, timeout_s=0.3) as client:
+                    await client.models()
+        assert 1 < len(dripped) < 100
+        server.close()
 
 
 @pytest.mark.parametrize("never_connected", [True, False])

@@ -15,20 +15,26 @@ from affect_contract.store import Entry, StoreError
 _FINE, _NOT_FINE, _CANNOT_SAY = 0, 1, 2
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
+_MAX_PORT: Final = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status: 1 when something is wrong, 2 when that cannot be found out."""
-    options = _parser().parse_args(arguments)
-    if not options.models.is_dir():
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        next(options.models.iterdir(), None)
+    except OSError as exc:
         print(  # noqa: T201
-            f"affect-models: there is no models directory {options.models}: train one with affect-train "
-            f"--models {options.models}",
+            f"affect-models: the models directory {options.models} cannot be read ({exc.strerror}): name one that "
+            f"affect-train has published to",
             file=sys.stderr,
         )
         return _CANNOT_SAY
     try:
         status: int = options.run(options)
+    except argparse.ArgumentError as exc:
+        parser.error(str(exc))
     except StoreError as exc:
         print(f"affect-models: {exc}", file=sys.stderr)  # noqa: T201
         return _NOT_FINE
@@ -48,6 +54,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _flags(options: argparse.Namespace) -> int:
+    if options.port == options.rest_port:
+        raise argparse.ArgumentError(None, f"--port and --rest-port are both {options.port}: give two ports")
     mount = options.mount or PurePosixPath(options.models.resolve())
     problems = check(options.models, mount)
     if problems:
@@ -85,13 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--json", action="store_true", help="print the problems as a JSON document")
     checking.set_defaults(run=_check)
     flags = _command(commands, "flags", f"print the command line that starts {_SERVER} on the directory")
-    flags.add_argument("--port", type=int, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
+    flags.add_argument("--port", type=_port, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
     flags.add_argument(
-        "--rest-port", type=int, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
+        "--rest-port", type=_port, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
     )
     flags.add_argument(
         "--in-flight",
-        type=int,
+        type=_positive,
         default=_IN_FLIGHT,
         help="calls that may be under way at a time: replicas of the gateway x requests in flight in each; more are "
         "refused as overload (default: %(default)s)",
@@ -106,8 +114,28 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=description, description=description)
     parser.add_argument("--models", type=Path, required=True, help="the models directory")
-    parser.add_argument("--mount", type=PurePosixPath, help="where the model server sees it, if elsewhere")
+    parser.add_argument("--mount", type=_absolute, help="where the model server sees it, if elsewhere")
     return parser
+
+
+def _absolute(text: str) -> PurePosixPath:
+    path = PurePosixPath(text)
+    if not path.is_absolute():
+        raise argparse.ArgumentTypeError(f"{text!r}: give an absolute path")
+    return path
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    number = _positive(text)
+    if number > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r}: ports end at {_MAX_PORT}")
+    return number
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
 """Everything in a models directory that would stop a TensorFlow Serving, or keep a version from being served."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from affect_contract import store
-from affect_contract.models import MODELS
+from affect_contract.models import MODELS, SERVING_SIGNATURE
 from affect_contract.proto.tfserving.v1 import server_files_pb2
+from affect_contract.proto.tfserving.v1.serving_pb2 import SignatureDef
 from affect_contract.saved_models import SavedModelError, read_signatures, read_warmup
 from affect_contract.server_files import BATCHING_FILE, MONITORING_FILE
 from affect_contract.signatures import mismatch
 from affect_contract.store import PROVENANCE_FILE, WARMUP_FILE, Entry, StoreError
 
 Parsed = TypeVar("Parsed", bound=Message)
+Result = TypeVar("Result")
+
+_MAX_WARMUP_RECORDS: Final = 1000
+_POSITIVE: Final = ("max_enqueued_batches", "num_batch_threads")
 
 
 def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
@@ -25,23 +30,27 @@ def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
         root: the models directory.
         mount: where the model server sees it, if that is to be held against `models.config` too.
     """
-    problems = [
-        *_problem(_largest_batch, root / BATCHING_FILE),
-        *_problem(_parsed, root / MONITORING_FILE, server_files_pb2.MonitoringConfig()),
-        *_problem(_entries, root),
-    ]
-    if problems:
-        return problems
-    limit = _largest_batch(root / BATCHING_FILE)
-    return [problem for entry in _entries(root).values() for problem in _entry_problems(root, entry, mount, limit)]
+    problems: list[str] = []
+    limit = _tried(problems, _largest_batch, root / BATCHING_FILE)
+    _tried(problems, _parsed, root / MONITORING_FILE, server_files_pb2.MonitoringConfig())
+    for entry in (_tried(problems, _entries, root) or {}).values():
+        _check_base_path(problems, root, entry, mount)
+        for version in entry.versions:
+            directory = entry.directory(root) / str(version)
+            signatures = _tried(problems, _checked_signatures, entry.name, directory)
+            _tried(problems, _check_warmup, directory / WARMUP_FILE, signatures, limit)
+    return problems
 
 
-def _problem(check: Callable[..., object], *arguments: object) -> Iterator[str]:
-    """What a check finds wrong, if anything."""
+def _tried(problems: list[str], check: Callable[..., Result], *arguments: object) -> Result | None:
+    """What a check gives; where it finds something wrong, that is added to the problems instead."""
     try:
-        check(*arguments)
+        return check(*arguments)
     except (StoreError, SavedModelError) as exc:
-        yield str(exc)
+        problems.append(str(exc))
+    except OSError as exc:
+        problems.append(f"{exc.filename} cannot be read: {exc.strerror}; see to its permissions")
+    return None
 
 
 def _entries(root: Path) -> store.Entries:
@@ -53,32 +62,46 @@ def _entries(root: Path) -> store.Entries:
     return entries
 
 
-def _entry_problems(root: Path, entry: Entry, mount: PurePosixPath | None, limit: int) -> Iterator[str]:
+def _check_base_path(problems: list[str], root: Path, entry: Entry, mount: PurePosixPath | None) -> None:
     if mount is not None and entry.base_path.parent != mount:
-        yield (
+        problems.append(
             f"{root / store.CONFIG_FILE} gives {entry.name} the base_path {entry.base_path}, which is not in {mount}: "
-            f"publish with --base-path {mount}, or mount the directory at {entry.base_path.parent}"
+            f"mount the directory at {entry.base_path.parent}, or set the base_path to {mount / entry.base_path.name}"
         )
-    for version in entry.versions:
-        directory = entry.directory(root) / str(version)
-        yield from _problem(_check_version, entry.name, directory)
-        yield from _problem(_check_warmup, directory / WARMUP_FILE, limit)
 
 
-def _check_version(name: str, directory: Path) -> None:
+def _checked_signatures(name: str, directory: Path) -> Mapping[str, SignatureDef]:
+    if not directory.is_dir():
+        raise StoreError(
+            f"{directory} is not there, and {store.CONFIG_FILE} lists it: restore it, or take version "
+            f"{directory.name} of {name} off the list"
+        )
     signatures = read_signatures(directory)
     difference = mismatch(MODELS[name], signatures) if name in MODELS else None
     if difference:
         raise SavedModelError(f"{directory} is not what the contract says of {name}: {difference}")
+    return signatures
 
 
-def _check_warmup(path: Path, limit: int) -> None:
+def _check_warmup(path: Path, signatures: Mapping[str, SignatureDef] | None, limit: int | None) -> None:
+    """Hold the records against the version's signatures and the largest batch, where these are known."""
     if not path.exists():
         if (path.parents[1] / PROVENANCE_FILE).exists():
             raise SavedModelError(f"{path} is missing: export the version again, or its first requests will be slow")
         return
-    for record in read_warmup(path):
-        if record.batch_size > limit:
+    records = list(read_warmup(path))
+    if len(records) > _MAX_WARMUP_RECORDS:
+        raise SavedModelError(
+            f"{path} holds {len(records):,} records, more than the {_MAX_WARMUP_RECORDS:,} that a server takes: "
+            "export the version again"
+        )
+    for record in records:
+        signature = record.signature or SERVING_SIGNATURE
+        if signatures is not None and signature not in signatures:
+            raise SavedModelError(
+                f"{path} asks for the signature {signature}, which the model lacks: export the version again"
+            )
+        if limit is not None and record.batch_size > limit:
             raise SavedModelError(
                 f"{path} holds a record of {record.batch_size} pictures, more than the {limit} of max_batch_size in "
                 f"{BATCHING_FILE}, which stops the server: raise it, or export the version again"
@@ -91,6 +114,9 @@ def _largest_batch(path: Path) -> int:
     largest = parameters.max_batch_size.value
     if largest < 1:
         raise StoreError(f"{path} sets no max_batch_size: set one, or remove the file and publish again")
+    for name in _POSITIVE:
+        if parameters.HasField(name) and getattr(parameters, name).value < 1:
+            raise StoreError(f"{path} sets {name} to {getattr(parameters, name).value}: make it 1 or more")
     if sizes and (sizes != sorted(set(sizes)) or sizes[-1] != largest):
         raise StoreError(
             f"{path} has the allowed_batch_sizes {sizes}: they must rise and end with max_batch_size {largest}"

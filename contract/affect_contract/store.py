@@ -170,6 +170,11 @@ def _from_message(config: config_pb2.ModelConfig, root: Path) -> Entry:
     versions = _resolved_versions(config.model_version_policy, root / base_path.name)
     entry = Entry(config.name, base_path, versions, dict(config.version_labels))
     _check(entry, root / CONFIG_FILE)
+    if config.model_platform != _PLATFORM:
+        raise StoreError(
+            f"{root / CONFIG_FILE} gives {entry.name} the model_platform {config.model_platform!r}: "
+            f"set it to {_PLATFORM!r}"
+        )
     return entry
 
 

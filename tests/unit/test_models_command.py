@@ -3,8 +3,10 @@
 import json
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from affect_client import models_command
 from affect_contract.models import ALLOWED_BATCH_SIZES, MODELS
 from affect_contract.proto.tfserving.v1 import server_files_pb2
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
-from affect_contract.saved_models import SavedModelError, WarmupRecord, read_signatures, read_warmup
+from affect_contract.saved_models import SavedModelError, WarmupRecord, checksum, read_signatures, read_warmup
 from affect_contract.server_files import write_missing
 from affect_contract.store import STABLE, WARMUP_FILE, Entry, write
 from tests.tfserving.made_up_models import signature
@@ -35,22 +37,24 @@ def models(tmp_path):
     return tmp_path
 
 
-def write_signatures(directory, **signatures):
+def write_signatures(directory, *, tags=("serve",), **signatures):
     saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
     graph = saved.meta_graphs.add()
+    graph.meta_info_def.tags.extend(tags)
     for name, declared in signatures.items():
         graph.signature_def[name].CopyFrom(declared)
     (directory / "saved_model.pb").write_bytes(saved.SerializeToString())
 
 
-def records(sizes):
+def records(sizes, signature="serving_default"):
     content = b""
     for size in sizes:
         log = pb.PredictionLog()
-        log.predict_log.request.model_spec.signature_name = "serving_default"
+        log.predict_log.request.model_spec.signature_name = signature
         log.predict_log.request.inputs["images"].tensor_shape.dim.add(size=size)
         data = log.SerializeToString()
-        content += struct.pack("<QI", len(data), 0) + data + struct.pack("<I", 0)
+        length = struct.pack("<Q", len(data))
+        content += length + struct.pack("<I", checksum(length)) + data + struct.pack("<I", checksum(data))
     return content
 
 
@@ -87,7 +91,17 @@ def a_saved_model_cut_off(models):
 
 def a_missing_version(models):
     shutil.rmtree(models / NAME)
+    return "and models.config lists it"
+
+
+def a_version_without_a_saved_model(models):
+    (models / NAME / "1/saved_model.pb").unlink()
     return "saved_model.pb cannot be read"
+
+
+def a_saved_model_for_training(models):
+    write_signatures(models / NAME / "1", tags=("train",), serving_default=signature(MODELS[NAME]))
+    return "has no signature under the tag 'serve'"
 
 
 def another_signature(models):
@@ -106,6 +120,30 @@ def a_warmup_cut_off(models):
     path = models / NAME / "1" / WARMUP_FILE
     path.write_bytes(path.read_bytes()[:-5])
     return "is cut off or no TFRecord file"
+
+
+def a_warmup_with_one_bit_turned(models):
+    path = models / NAME / "1" / WARMUP_FILE
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    path.write_bytes(content)
+    return "is damaged or no TFRecord file"
+
+
+def a_warmup_of_another_signature(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,), "encoded_images"))
+    return "asks for the signature encoded_images, which the model lacks"
+
+
+def a_warmup_without_end(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,)) * 1001)
+    return "holds 1,001 records"
+
+
+def no_platform(models):
+    config = models / "models.config"
+    config.write_text(config.read_text().replace('model_platform: "tensorflow"', ""))
+    return "the model_platform ''"
 
 
 def a_relative_base_path(models):
@@ -141,6 +179,11 @@ def sizes_that_do_not_rise(models):
     return "must rise and end with max_batch_size"
 
 
+def batching_without_threads(models):
+    (models / "batching.config").write_text("max_batch_size { value: 32 } num_batch_threads { value: 0 }")
+    return "sets num_batch_threads to 0"
+
+
 def batching_that_is_no_text(models):
     (models / "batching.config").write_text("max_batch_size 8 {")
     return "is no BatchingParameters"
@@ -157,9 +200,10 @@ def no_monitoring(models):
         break_nothing_but(change)
         for change in (
             an_empty_saved_model, a_saved_model_cut_off, a_missing_version, another_signature,
-            a_warmup_larger_than_a_batch, a_warmup_cut_off, a_relative_base_path, a_label_with_a_hyphen,
-            an_entry_without_versions, no_config, a_setting_nobody_knows, sizes_that_do_not_rise,
-            batching_that_is_no_text, no_monitoring,
+            a_version_without_a_saved_model, a_saved_model_for_training, a_warmup_larger_than_a_batch, a_warmup_cut_off,
+            a_warmup_with_one_bit_turned, a_warmup_of_another_signature, a_warmup_without_end, no_platform,
+            a_relative_base_path, a_label_with_a_hyphen, an_entry_without_versions, no_config, a_setting_nobody_knows,
+            sizes_that_do_not_rise, batching_without_threads, batching_that_is_no_text, no_monitoring,
         )
     ],
 )  # fmt: skip
@@ -173,17 +217,50 @@ def test_what_would_stop_the_server_is_refused_with_the_file_and_the_reason(mode
 
 
 def test_all_problems_are_told_at_once_and_as_json_too(models, capsys):
-    a_warmup_cut_off(models)
-    an_empty_saved_model(models)
+    changes = (an_empty_saved_model, a_warmup_cut_off, batching_that_is_no_text, no_monitoring)
+    sentences = [change(models) for change in changes]
     status, out, _ = run(capsys, "check", "--models", models, "--json")
     assert status == 1
-    assert len(json.loads(out)["problems"]) == 2
+    problems = json.loads(out)["problems"]
+    assert len(problems) == len(sentences)
+    assert all(any(sentence in problem for problem in problems) for sentence in sentences)
 
 
 def test_a_base_path_outside_the_mount_is_told(models, capsys):
     status, _, err = run(capsys, "flags", "--models", models, "--mount", "/models")
     assert status == 1
-    assert "--base-path /models" in err
+    assert f"mount the directory at {models}, or set the base_path to /models/{NAME}" in err
+
+
+def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(models, capsys, monkeypatch):
+    refused, real = models / NAME / "1", Path.is_dir
+
+    def is_dir(path):
+        if path == refused:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    status, _, err = run(capsys, "check", "--models", models)
+    assert (status, err) == (1, f"affect-models: {refused} cannot be read: Permission denied; see to its permissions\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--in-flight", "0"], "'0': give a whole number above 0"),
+        (["--port", "65536"], "'65536': ports end at 65535"),
+        (["--rest-port", "8500"], "--port and --rest-port are both 8500"),
+        (["--mount", "models"], "'models': give an absolute path"),
+    ],
+    ids=["no calls", "no such port", "one port for both", "relative"],
+)
+def test_flags_that_no_server_could_use_are_refused(models, capsys, arguments, sentence):
+    with pytest.raises(SystemExit, match="2"):
+        models_command.main(["flags", "--models", str(models), *arguments])
+    printed = capsys.readouterr()
+    assert sentence in printed.err
+    assert printed.out == ""
 
 
 def test_no_directory_is_another_exit_status(tmp_path, capsys):
@@ -219,6 +296,20 @@ def test_files_that_somebody_changed_stay_as_they_are(tmp_path):
     write_missing(tmp_path)
     assert (tmp_path / "batching.config").read_text() == "max_batch_size { value: 16 }"
     assert "prometheus" in (tmp_path / "monitoring.config").read_text()
+
+
+@given(payloads=st.lists(st.binary(max_size=100), max_size=3))
+def test_checksums_are_those_that_tensorflow_writes(tmp_path_factory, payloads):
+    path = tmp_path_factory.mktemp("records") / "records"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for payload in payloads:
+            writer.write(payload)
+    lengths = [struct.pack("<Q", len(payload)) for payload in payloads]
+    framed = (
+        length + struct.pack("<I", checksum(length)) + payload + struct.pack("<I", checksum(payload))
+        for length, payload in zip(lengths, payloads, strict=True)
+    )
+    assert path.read_bytes() == b"".join(framed)
 
 
 @given(content=st.binary(max_size=300))

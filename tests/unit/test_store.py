@@ -174,8 +174,13 @@ def test_what_is_written_is_what_is_read(tmp_path_factory, models):
             'model_version_policy { specific { versions: 1 } } version_labels { key: "stable" value: 2 } } }',
             "labels version 2 of a 'stable' without listing that version",
         ),
+        (
+            'model_config_list { config { name: "a" base_path: "/a" '
+            "model_version_policy { specific { versions: 1 } } } }",
+            "gives a the model_platform '': set it to 'tensorflow'",
+        ),
     ],
-    ids=["torn", "not text proto", "nameless", "relative", "twice", "label of nothing"],
+    ids=["torn", "not text proto", "nameless", "relative", "twice", "label of nothing", "no platform"],
 )
 def test_a_config_that_would_stop_a_server_is_refused_with_what_is_wrong(tmp_path, text, sentence):
     (tmp_path / store.CONFIG_FILE).write_text(text)
@@ -197,7 +202,7 @@ def test_other_version_policies_are_read_as_the_server_reads_them(tmp_path, poli
         (tmp_path / "a" / str(number)).mkdir(parents=True)
     policy = f"model_version_policy {{ {policy} }}" if policy else ""
     (tmp_path / store.CONFIG_FILE).write_text(
-        f'model_config_list {{ config {{ name: "a" base_path: "/a" {policy} }} }}'
+        f'model_config_list {{ config {{ name: "a" base_path: "/a" model_platform: "tensorflow" {policy} }} }}'
     )
     assert store.read(tmp_path)["a"].versions == versions
 

@@ -125,12 +125,12 @@ def _largest_batch(path: Path) -> int:
 
 
 def _parsed(path: Path, message: Parsed) -> Parsed:
-    """A settings file of the server; it may set more than is known here."""
+    """A settings file of the server, which stops at a name that it does not know."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise StoreError(f"{path} cannot be read: {exc}; publishing a model writes it") from exc
     try:
-        return text_format.Parse(text, message, allow_unknown_field=True)
+        return text_format.Parse(text, message)
     except text_format.ParseError as exc:
         raise StoreError(f"{path} is no {type(message).__name__}: {exc}") from exc

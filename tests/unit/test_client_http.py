@@ -179,7 +179,7 @@ async def test_the_steps_of_a_request_share_its_time(ask, gateway):
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call_may_take(kind):
-    dripped = []
+    dripped, ended = [], asyncio.Event()
 
     async def drip(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -190,6 +190,8 @@ async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call
                 dripped.append(time.monotonic())
                 await writer.drain()
                 await asyncio.sleep(0.05)
+        writer.close()
+        ended.set()
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -201,7 +203,7 @@ async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call
                 async with AsyncClient(url, timeout_s=0.3) as client:
                     await client.models()
         assert 1 < len(dripped) < 100
-        server.close()
+        await ended.wait()
 
 
 @pytest.mark.parametrize("never_connected", [True, False])

@@ -184,6 +184,16 @@ def batching_without_threads(models):
     return "sets num_batch_threads to 0"
 
 
+def a_misspelt_batching_setting(models):
+    (models / "batching.config").write_text("max_batch_size { value: 32 } num_batch_thread { value: 4 }")
+    return 'has no field named "num_batch_thread"'
+
+
+def a_misspelt_monitoring_setting(models):
+    (models / "monitoring.config").write_text("prometheus_config { enabled: true }")
+    return 'has no field named "enabled"'
+
+
 def batching_that_is_no_text(models):
     (models / "batching.config").write_text("max_batch_size 8 {")
     return "is no BatchingParameters"
@@ -203,7 +213,8 @@ def no_monitoring(models):
             a_version_without_a_saved_model, a_saved_model_for_training, a_warmup_larger_than_a_batch, a_warmup_cut_off,
             a_warmup_with_one_bit_turned, a_warmup_of_another_signature, a_warmup_without_end, no_platform,
             a_relative_base_path, a_label_with_a_hyphen, an_entry_without_versions, no_config, a_setting_nobody_knows,
-            sizes_that_do_not_rise, batching_without_threads, batching_that_is_no_text, no_monitoring,
+            sizes_that_do_not_rise, batching_without_threads, a_misspelt_batching_setting,
+            a_misspelt_monitoring_setting, batching_that_is_no_text, no_monitoring,
         )
     ],
 )  # fmt: skip

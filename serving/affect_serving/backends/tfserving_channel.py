@@ -11,7 +11,7 @@ from affect_serving.settings import Settings
 
 _SERVICE_CONFIG: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 """Every address behind the name gets its share: a headless Service names all its pods."""
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.service_config", _SERVICE_CONFIG),
     # A model server is a neighbour; a proxy of the environment would not reach it.
     ("grpc.enable_http_proxy", 0),
@@ -23,6 +23,8 @@ _OPTIONS: Final = (
     # A connection that swallows everything is given up after this; the server tolerates pings on a busy one.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # The pings that measure bandwidth count too: while one of them is lost, for a minute by default, no keepalive is sent.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # Requests are as large as a batch is; answers are small.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", 4 * 2**20),
@@ -37,8 +39,8 @@ def open_channel(settings: Settings) -> grpc.aio.Channel:
     """
     target = f"dns:///{settings.tfserving}"
     if not settings.tfserving_tls:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    options = list(_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=OPTIONS)
+    options = list(OPTIONS)
     if settings.tfserving_server_name:
         options.append(("grpc.ssl_target_name_override", settings.tfserving_server_name))
     return grpc.aio.secure_channel(target, _credentials(settings), options=options)

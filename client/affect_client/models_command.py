@@ -83,7 +83,9 @@ def _versions(entry: Entry) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="affect-models", description="What a models directory serves.")
+    parser = argparse.ArgumentParser(
+        prog="affect-models", description="What a models directory serves.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checking = _command(
         commands,
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, description: str
 ) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=description, description=description)
+    parser = commands.add_parser(name, help=description, description=description, allow_abbrev=False)
     parser.add_argument("--models", type=Path, required=True, help="the models directory")
     parser.add_argument("--mount", type=_absolute, help="where the model server sees it, if elsewhere")
     return parser

@@ -139,6 +139,7 @@ def _number(value: float | None, form: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="affect-predict",
         description="Read expression, valence and arousal off pictures of faces.",
         epilog="Exit status: 0 all pictures answered, 1 some failed, 2 no pictures or no gateway.",

@@ -47,6 +47,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         ServingError: one is missing or wrong.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="affect-serve",
         description="Serve a models directory, or what a TensorFlow Serving serves, over HTTP and gRPC.",
         argument_default=argparse.SUPPRESS,

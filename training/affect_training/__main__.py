@@ -74,6 +74,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="affect-train",
         description="Train expression and valence/arousal models on pictures of faces and publish them for serving.",
         epilog="The same command goes on where an interrupted one stopped.",

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _asking() -> tuple[argparse.ArgumentParser, Command]:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="affect-evaluate",
         description="Score a data set through a running gateway.",
         epilog="The same command goes on where an interrupted one stopped. Others: affect-evaluate merge, which joins "
@@ -56,7 +57,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _merging() -> tuple[argparse.ArgumentParser, Command]:
     parser = argparse.ArgumentParser(
-        prog="affect-evaluate merge", description="Join the parts of a run, and score the whole."
+        allow_abbrev=False, prog="affect-evaluate merge", description="Join the parts of a run, and score the whole."
     )
     parser.add_argument("parts", nargs="+", type=Path, metavar="PART", help="folder of a part")
     parser.add_argument("--out", type=Path, required=True, help="folder for the whole")
@@ -71,7 +72,9 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _scoring() -> tuple[argparse.ArgumentParser, Command]:
     parser = argparse.ArgumentParser(
-        prog="affect-evaluate score", description="Score recorded answers again, without the service or the data set."
+        allow_abbrev=False,
+        prog="affect-evaluate score",
+        description="Score recorded answers again, without the service or the data set.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     return parser, _score
@@ -84,6 +87,7 @@ def _score(options: argparse.Namespace) -> int:
 
 def _comparing() -> tuple[argparse.ArgumentParser, Command]:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="affect-evaluate compare",
         description="Hold runs against each other on the pictures that both answered: each model against the same "
         "backbone of the first run, or against the first model of all.",

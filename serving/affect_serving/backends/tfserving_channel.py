@@ -23,7 +23,7 @@ OPTIONS: Final = (
     # A connection that swallows everything is given up after this; the server tolerates pings on a busy one.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # The pings that measure bandwidth count too: while one of them is lost, for a minute by default, no keepalive is sent.
+    # Pings that measure bandwidth count too: while one of them is lost, for a minute by default, no keepalive is sent.
     ("grpc.http2.ping_timeout_ms", 5_000),
     # Requests are as large as a batch is; answers are small.
     ("grpc.max_send_message_length", -1),

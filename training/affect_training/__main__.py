@@ -13,9 +13,10 @@ from affect_contract.models import Backbone, Task
 from affect_contract.store import StoreError
 from affect_dataset.layouts import SPLIT_FILE
 from affect_dataset.samples import DatasetError
+from affect_training import recipes
 from affect_training.errors import TrainingError
 from affect_training.quiet import quiet_start
-from affect_training.recipe import STUDY, ClassWeights, Recipe
+from affect_training.recipe import STUDY, ClassWeights, FineTuning, Mode, Recipe
 
 _INTERRUPTED = 130
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    recipe = _recipe(options)
     with quiet_start():
         from affect_training.run import Order, run  # noqa: PLC0415 - TensorFlow takes seconds, a wrong flag should not
 
@@ -45,7 +47,8 @@ def _run(options: argparse.Namespace) -> None:
         backbones=options.backbones,
         tasks=options.tasks,
         weights=options.weights,
-        overrides=_overrides(options),
+        recipe=recipe,
+        overrides=_overrides(options, recipe),
         seed=options.seed,
         split_file=options.split_file,
         split_seed=options.split_seed,
@@ -66,8 +69,19 @@ def _say(line: str) -> None:
     print(f"affect-train: {line}", flush=True)  # noqa: T201
 
 
-def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+def _recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe that was named, or the mode's own."""
+    recipe = recipes.load(options.recipe or recipes.DEFAULTS[options.mode or Mode.FROZEN])
+    mode = Mode.FINE_TUNE if isinstance(recipe, FineTuning) else Mode.FROZEN
+    if options.mode not in {None, mode}:
+        raise TrainingError(f"--recipe {options.recipe} is for --mode {mode}, not {options.mode}: leave --mode out")
+    return recipe
+
+
+def _overrides(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """The recipe's figures that were given on the command line."""
+    if isinstance(recipe, FineTuning) and options.restore_best:
+        raise TrainingError("--restore-best is for --mode frozen: a fine-tuned network keeps its last epoch")
     given = ((field.name, getattr(options, field.name)) for field in fields(Recipe))
     return {name: value for name, value in given if value is not None}
 
@@ -122,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of cached features (default: %(default)s)",
     )
     _add_split(parser.add_argument_group("split"))
-    _add_recipe(parser.add_argument_group("recipe", "the defaults are the study's"))
+    _add_recipe(parser.add_argument_group("recipe", "the defaults are the recipe's; those shown are the study's"))
     return parser
 
 
@@ -139,6 +153,18 @@ def _add_split(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_recipe(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--mode",
+        type=Mode,
+        choices=tuple(Mode),
+        help="frozen: heads on the frozen backbone (the default); fine-tune: both together",
+    )
+    group.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"{' or '.join(recipes.names())}, or a TOML file "
+        "(default: study for --mode frozen, best for --mode fine-tune)",
+    )
     group.add_argument("--hidden-units", type=_from(1), help=f"default: {STUDY.hidden_units}")
     group.add_argument("--dropout", type=_fraction, help=f"default: {STUDY.dropout}")
     group.add_argument("--learning-rate", type=_positive, help="of Adam (default: 1e-4; custom_cnn: 1e-3)")

@@ -69,6 +69,12 @@ def chain(base: keras.Model, head: keras.Model) -> keras.Model:
     return keras.Model(base.input, head(base.output), name=f"{base.name}_{head.name}")
 
 
+def parts(base: keras.Model) -> tuple[keras.layers.Layer, keras.Model, keras.layers.Layer]:
+    """What a pretrained base consists of: its scaling, the network, and the pooling of its maps."""
+    _, scaling, network, pooling = base.layers
+    return scaling, network, pooling
+
+
 def parameter_count(base: keras.Model, heads: Mapping[Task, keras.Model]) -> int:
     """Parameters of a base with its heads."""
     return int(base.count_params() + sum(head.count_params() for head in heads.values()))

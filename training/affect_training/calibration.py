@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from affect_training.backbones import parts
 from affect_training.features import BATCH_SIZE
 from affect_training.inputs import Pictures, in_order
 
@@ -29,7 +30,7 @@ def calibrate(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
     if saved.exists():
         base.load_weights(saved)
         return
-    scaling, network = base.layers[1], base.layers[2]
+    scaling, network, _ = parts(base)
     layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     # A last, shorter batch would weigh as much as a full one; a set smaller than one batch has no other.
     order = [batch for batch in in_order(len(paths), BATCH_SIZE) if len(batch) == min(BATCH_SIZE, len(paths))]

@@ -94,18 +94,21 @@ def predict(model: keras.Model, inputs: Inputs, *, batch_size: int = _PREDICT_BA
 
 def evaluate(model: keras.Model, task: Task, examples: Examples) -> Epoch:
     """The measures of a whole set at once: no mean of batch means, which a concordance would not survive."""
-    predicted = predict(model, examples.inputs)
+    return measured(task, examples.labels, predict(model, examples.inputs))
+
+
+def measured(task: Task, labels: NDArray[Any], predicted: NDArray[np.float32]) -> Epoch:
+    """The measures of predictions, [n, 8] probabilities or [n, 2] valence and arousal, against their labels."""
     if task is Task.CLASSIFICATION:
-        losses = keras.losses.sparse_categorical_crossentropy(examples.labels, predicted)
-        accuracy = np.mean(predicted.argmax(axis=1) == examples.labels)
-        return {"val_loss": _mean(losses), "val_accuracy": float(accuracy)}
-    errors = keras.losses.mean_squared_error(examples.labels, predicted)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, predicted)
+        return {"val_loss": _mean(losses), "val_accuracy": float(np.mean(predicted.argmax(axis=1) == labels))}
+    errors = keras.losses.mean_squared_error(labels, predicted)
     clipped = np.clip(predicted, AFFECT_MIN, AFFECT_MAX)
     return {
         "val_loss": _mean(errors),
-        "val_mean_absolute_error": float(np.abs(predicted - examples.labels).mean()),
-        "val_ccc_valence": _concordance(examples.labels[:, 0], clipped[:, 0]),
-        "val_ccc_arousal": _concordance(examples.labels[:, 1], clipped[:, 1]),
+        "val_mean_absolute_error": float(np.abs(predicted - labels).mean()),
+        "val_ccc_valence": _concordance(labels[:, 0], clipped[:, 0]),
+        "val_ccc_arousal": _concordance(labels[:, 1], clipped[:, 1]),
     }
 
 
@@ -118,7 +121,7 @@ def _train_epoch(
     epoch: int,
     step_done: Callable[[], object],
 ) -> Epoch:
-    _seed_dropout(model, seed, epoch)
+    seed_dropout(model, seed, epoch)
     order = shuffled(len(training.inputs), recipe.batch_size, seed=seed, epoch=epoch)
     sums: dict[str, float] = defaultdict(float)
     for indices, batch in zip(order, training.inputs.batches(order), strict=True):
@@ -130,7 +133,8 @@ def _train_epoch(
     return {name: total / len(training.inputs) for name, total in sums.items()}
 
 
-def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+def seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make the dropout masks of an epoch follow from seed and epoch alone."""
     generators = [getattr(layer, "seed_generator", None) for layer in model._flatten_layers()]
     for number, generator in enumerate(filter(None, generators)):
         # The state is a pair of numbers in the backend's integer type; masks depend on both.

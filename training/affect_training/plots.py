@@ -16,6 +16,7 @@ _COLOURS: Final = {"mobilenet_v2": "#0072B2", "densenet121": "#D55E00", "custom_
 _MARKERS: Final = {"mobilenet_v2": "o", "densenet121": "s", "custom_cnn": "^"}
 
 _LOSS_LABEL: Final = {Task.CLASSIFICATION: "cross-entropy", Task.REGRESSION: "mean squared error"}
+_JOINT_REGRESSION_LOSS: Final = "1 - CCC, and squared error, as weighed"
 _SCORE: Final = {
     Task.CLASSIFICATION: ("val_accuracy", "accuracy, validation"),
     Task.REGRESSION: ("val_ccc_valence", "CCC of valence, validation"),
@@ -59,7 +60,7 @@ def curves(record: Record) -> Figure:
     task = Task(record["task"])
     for measure, label in (("loss", "training"), ("val_loss", "validation")):
         _line(losses, record["epochs"], measure, label=label, dashed=measure == "loss")
-    losses.set_ylabel(f"loss ({_LOSS_LABEL[task]})")
+    losses.set_ylabel(f"loss ({_loss_label(task, record)})")
     for number, (measure, axis_label, label) in enumerate(_CURVES[task]):
         _line(scores, record["epochs"], measure, label=label, dashed=number == 0)
         scores.set_ylabel(axis_label)
@@ -76,7 +77,7 @@ def loss_comparison(task: Task, records: Iterable[Record]) -> Figure:
         for record in records:
             _line(axes, record["epochs"], measure, label=_title(record), backbone=record["backbone"])
         axes.set_title(title, fontsize="medium")
-        axes.set_ylabel(f"loss ({_LOSS_LABEL[task]})")
+        axes.set_ylabel(f"loss ({_loss_label(task, records[0])})")
     panels[0].sharey(panels[1])
     panels[1].legend(frameon=False)
     return figure
@@ -145,6 +146,11 @@ def _bars(
     axes.bar_label(bars, [text(value) for value in values], padding=2)
     axes.margins(y=0.15)
     axes.set_xlim(-0.75, len(values) - 0.25)
+
+
+def _loss_label(task: Task, record: Record) -> str:
+    joint = task is Task.REGRESSION and "concordance" in record["recipe"]
+    return _JOINT_REGRESSION_LOSS if joint else _LOSS_LABEL[task]
 
 
 def _title(record: Record) -> str:

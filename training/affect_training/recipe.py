@@ -3,11 +3,29 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
 
 from affect_contract.models import Backbone
+from affect_contract.preprocess import SIDE
+from affect_training.augmentation import Augmentation
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Mode(StrEnum):
+    """What of a pretrained network is trained."""
+
+    FROZEN = "frozen"
+    """Heads alone, each on the features of the frozen backbone."""
+    FINE_TUNE = "fine-tune"
+    """The backbone and its heads together."""
 
 
 class ClassWeights(StrEnum):
@@ -23,15 +41,52 @@ class ClassWeights(StrEnum):
 class Recipe:
     """How one head, or one whole network, is trained; the defaults are the study's recipe."""
 
-    hidden_units: int = 256
-    dropout: float = 0.5
-    learning_rate: float = 1e-4
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    hidden_units: Count = 256
+    dropout: Share = 0.5
+    learning_rate: Positive = 1e-4
     """Of Adam, otherwise with Keras's defaults."""
-    batch_size: int = 16
-    epochs: int = 10
+    batch_size: Count = 16
+    epochs: Count = 10
     class_weights: ClassWeights = ClassWeights.NONE
     restore_best: bool = False
     """Keep the epoch with the lowest validation loss instead of the last."""
+
+
+@dataclass(frozen=True)
+class FineTuning(Recipe):
+    """How a backbone and its heads are trained together."""
+
+    learning_rate: Positive = 4e-4
+    """The highest; it rises in a straight line during the warm-up, then falls to a hundredth along a cosine."""
+    batch_size: Count = 32
+    epochs: Count = 30
+    unfreeze_from: str | None = None
+    """The first layer of the backbone that is trained, with all that follow; all are, if it is not given."""
+    head_epochs: Annotated[int, Field(ge=0)] = 8
+    """Epochs that the heads are trained for on the frozen backbone's features before."""
+    head_learning_rate: Positive = 1e-3
+    """Of these epochs."""
+    warmup: Share = 0.1
+    """Share of all steps."""
+    sides: tuple[tuple[Count, Annotated[int, Field(ge=32, le=SIDE)]], ...] = ((1, SIDE),)
+    """Pairs of a first epoch, from 1, and the side of the pictures from then on."""
+    label_smoothing: Share = 0.1
+    classification: NotNegative = 1.0
+    """Weight of the cross-entropy."""
+    concordance: NotNegative = 1.0
+    """Weight of 1 - CCC."""
+    squared_error: NotNegative = 0.0
+    """Weight of the mean squared error of valence and arousal."""
+    mixup: NotNegative = 0.2
+    """Both parameters of the Beta distribution that pairs of pictures are mixed by (Zhang et al., 2018,
+    arXiv:1710.09412); 0 mixes none."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def side(self, epoch: int) -> int:
+        """The side of the pictures in an epoch, from 1."""
+        return next((side for first, side in reversed(self.sides) if first <= epoch), SIDE)
 
 
 STUDY = Recipe()
@@ -41,10 +96,9 @@ FROM_SCRATCH = replace(STUDY, learning_rate=1e-3)
 """For the custom CNN: a network that starts from random weights gets nowhere in ten epochs at 1e-4."""
 
 
-def recipe_for(backbone: Backbone, overrides: Mapping[str, Any]) -> Recipe:
-    """The default recipe of a backbone with the figures the user gave in its place."""
-    default = FROM_SCRATCH if backbone is Backbone.CUSTOM_CNN else STUDY
-    return replace(default, **overrides)
+def recipe_for(backbone: Backbone, chosen: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The chosen recipe, or the custom CNN's own, with the figures the user gave in their place."""
+    return replace(FROM_SCRATCH if backbone is Backbone.CUSTOM_CNN else chosen, **overrides)
 
 
 def fingerprint(*facts: object) -> str:

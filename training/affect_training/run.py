@@ -23,8 +23,9 @@ from affect_training.calibration import calibrate
 from affect_training.errors import TrainingError
 from affect_training.export import export, require_exporting_backend
 from affect_training.feature_cache import FeatureCache
-from affect_training.recipe import Recipe, fingerprint, recipe_for
-from affect_training.stages import Course, Trained, train_end_to_end, train_heads
+from affect_training.fine_tuning import require_layer
+from affect_training.recipe import STUDY, FineTuning, Recipe, fingerprint, recipe_for
+from affect_training.stages import Course, Trained, train_end_to_end, train_heads, train_together
 from affect_training.warmup import write_warmup
 from affect_training.weights import Origin, Weights
 
@@ -42,6 +43,7 @@ class Order:
     backbones: Sequence[Backbone] = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
     tasks: Sequence[Task] = tuple(Task)
     weights: Sequence[str] = ()
+    recipe: Recipe = STUDY
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the recipe that the user gave, by field of `Recipe`."""
     seed: int = 0
@@ -82,9 +84,11 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
     chosen = weights.parse(order.weights, order.backbones)
     weights.require_files(chosen)
     bases = {backbone: build_base(backbone, one, seed=order.seed) for backbone, one in chosen.items()}
+    recipes = {backbone: recipe_for(backbone, order.recipe, order.overrides) for backbone in order.backbones}
+    for backbone, base in bases.items():
+        _require_block(base, recipes[backbone])
     dataset = layouts.load(order.data, progress=tqdm)
     assignment = _split(order, dataset, report)
-    recipes = {backbone: recipe_for(backbone, order.overrides) for backbone in order.backbones}
     with _workspace(order, _key(order, dataset, assignment, chosen, recipes)) as workspace:
         course = Course(
             assignment.samples(dataset, Split.TRAIN),
@@ -108,6 +112,11 @@ def _prepare(models: Path) -> None:
             store.read(models)
     except OSError as exc:
         raise TrainingError(f"the models directory {models} cannot be written: {exc.strerror}") from exc
+
+
+def _require_block(base: keras.Model, recipe: Recipe) -> None:
+    if isinstance(recipe, FineTuning) and recipe.unfreeze_from is not None:
+        require_layer(base, recipe.unfreeze_from)
 
 
 def _split(order: Order, dataset: Dataset, report: Callable[[str], None]) -> split.Assignment:
@@ -184,7 +193,11 @@ def _train(
         if backbone in bases:
             base = bases[backbone]
             cache = FeatureCache(order.cache, backbone, base_digest(base))
-            trained += train_heads(backbone, base, cache, recipes[backbone], course)
+            recipe = recipes[backbone]
+            if isinstance(recipe, FineTuning):
+                trained += train_together(backbone, base, cache, recipe, course)
+            else:
+                trained += train_heads(backbone, base, cache, recipe, course)
         else:
             trained += train_end_to_end(backbone, recipes[backbone], course)
     return trained

@@ -1,4 +1,4 @@
-"""The two ways to train: heads on a frozen base's cached features, or a whole network end to end."""
+"""The ways to train: heads on a frozen base's cached features, base and heads together, or a network from scratch."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +13,10 @@ from affect_training.backbones import build_base, build_head, chain
 from affect_training.examples import labels, usable, weights
 from affect_training.feature_cache import FeatureCache
 from affect_training.features import extract
+from affect_training.fine_tuning import fine_tune, unfreeze
 from affect_training.inputs import Features, Inputs, Pictures
 from affect_training.loop import Epoch, Examples, train
-from affect_training.recipe import Recipe
+from affect_training.recipe import FineTuning, Recipe
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Course:
             Examples(inputs(validation), labels(task, validation)),
         )
 
+    def usable(self, samples: Sequence[Sample]) -> list[Sample]:
+        """The samples that carry the labels of any task of the course."""
+        for task in self.tasks:
+            usable(task, samples)
+        return usable(Task.CLASSIFICATION if Task.CLASSIFICATION in self.tasks else Task.REGRESSION, samples)
+
     def checkpoint(self, backbone: Backbone, task: Task) -> Path:
         """Where one network's training is saved."""
         return self.checkpoints / f"{single(backbone, task).name}.npz"
@@ -76,6 +83,34 @@ def train_heads(
         epochs = _train(head, backbone, task, recipe, sets, course)
         trained.append(Trained(backbone, task, base, head, recipe, epochs, seconds, extracted))
     return trained
+
+
+def train_together(
+    backbone: Backbone, base: keras.Model, cache: FeatureCache, recipe: FineTuning, course: Course
+) -> list[Trained]:
+    """Warm the heads up on the frozen base's features, then train the base and all heads together."""
+    if recipe.head_epochs:
+        alone = Recipe(
+            hidden_units=recipe.hidden_units,
+            dropout=recipe.dropout,
+            learning_rate=recipe.head_learning_rate,
+            batch_size=recipe.batch_size,
+            epochs=recipe.head_epochs,
+            class_weights=recipe.class_weights,
+        )
+        warm = train_heads(backbone, base, cache, alone, course)
+        heads = {one.task: one.head for one in warm}
+        spent = {one.task: (one.feature_seconds, one.pictures_extracted) for one in warm}
+    else:
+        width = base.output.shape[-1]
+        heads = {task: build_head(task, width, recipe, seed=course.seed) for task in course.tasks}
+        spent = dict.fromkeys(course.tasks, (0.0, 0))
+    unfreeze(base, recipe.unfreeze_from)
+    learnt = [course.usable(part) for part in (course.training, course.validation)]
+    epochs = fine_tune(
+        base, heads, recipe, *learnt, seed=course.seed, checkpoint=course.checkpoints / f"{base.name}.npz"
+    )
+    return [Trained(backbone, task, base, heads[task], recipe, epochs[task], *spent[task]) for task in course.tasks]
 
 
 def train_end_to_end(backbone: Backbone, recipe: Recipe, course: Course) -> list[Trained]:

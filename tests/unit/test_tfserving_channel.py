@@ -81,19 +81,21 @@ def counting(asked, number):
 @asynccontextmanager
 async def black_hole(port):
     """A way to a port on which all connections that stand when ``swallow`` is called pass nothing any more."""
-    swallowed, tasks = set(), set()
+    swallowed, tasks, writers = set(), set(), set()
 
     async def pipe(reader, writer, connection):
-        with suppress(ConnectionError):
+        try:
             while data := await reader.read(2**16):
                 if connection not in swallowed:
                     writer.write(data)
-        writer.close()
+        finally:
+            writer.close()
 
     async def accept(reader, writer):
         connection = object()
         connections.add(connection)
         ahead, back = await asyncio.open_connection("127.0.0.1", port)
+        writers.update((writer, back))
         for one in (pipe(reader, back, connection), pipe(ahead, writer, connection)):
             tasks.add(asyncio.create_task(one))
 
@@ -103,3 +105,4 @@ async def black_hole(port):
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)

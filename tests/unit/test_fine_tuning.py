@@ -19,6 +19,7 @@ from affect_training.fine_tuning import JointNetwork, fine_tune, require_layer, 
 from affect_training.folding import folded
 from affect_training.losses import AffectLoss, SmoothedCrossEntropy
 from affect_training.recipe import FineTuning, Recipe
+from affect_training.temperature import apply, fitted
 from affect_training.weights import Origin, Weights
 
 NOTHING = Augmentation(flip=False, zoom=0, shift=0, rotation=0, colour=0)
@@ -183,6 +184,22 @@ def test_the_affect_loss_is_what_concordance_lacks_and_passes_over_what_is_unkno
     loss = AffectLoss(concordance=1.0, squared_error=0.5)
     assert float(loss(known, predicted)) == pytest.approx(1 - ccc + 0.5 * error, abs=1e-4)
     assert float(loss(*both)) == pytest.approx(float(loss(known, predicted)), abs=1e-5)
+
+
+def test_the_temperature_makes_confidence_honest_and_changes_no_winner():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 1.5, (4000, 8))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (generator.random((4000, 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(max=7)
+    overconfident = np.exp(3 * logits) / np.exp(3 * logits).sum(axis=1, keepdims=True)
+    assert fitted(overconfident.astype(np.float32), labels) == pytest.approx(3, rel=0.1)
+    head = build_head(Task.CLASSIFICATION, 16, TINY, seed=0)
+    rows = generator.normal(0, 3, (50, 16)).astype(np.float32)
+    before = keras.ops.convert_to_numpy(head(rows))
+    apply(head, 2.0)
+    after = keras.ops.convert_to_numpy(head(rows))
+    expected = np.sqrt(before) / np.sqrt(before).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(after, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", recipes.names())

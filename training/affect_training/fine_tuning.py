@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from affect_contract.labels import LABELS
 from affect_contract.models import Task
+from affect_contract.preprocess import SHAPE
 from affect_dataset.samples import Sample
 from affect_training.backbones import parts
 from affect_training.checkpoint import Checkpoint
@@ -151,7 +152,7 @@ def fine_tune(
     """
     model = JointNetwork(base, heads)
     tasks = tuple(heads)
-    _compile(model, tasks, recipe)
+    compile_joint(model, tasks, recipe)
     targets = _targets(tasks, training, recipe)
     lessons = _Lessons(training, targets, recipe, seed)
     saved = Checkpoint(checkpoint, model)
@@ -176,7 +177,8 @@ def fine_tune(
     return {task: [_of_task(task, epoch) for epoch in history] for task in tasks}
 
 
-def _compile(model: JointNetwork, tasks: Sequence[Task], recipe: FineTuning) -> None:
+def compile_joint(model: keras.Model, tasks: Sequence[Task], recipe: FineTuning) -> None:
+    """Give a network with an output for each task its losses, measures and optimizer."""
     losses = {
         Task.CLASSIFICATION: SmoothedCrossEntropy(recipe.label_smoothing),
         Task.REGRESSION: AffectLoss(recipe.concordance, recipe.squared_error),
@@ -196,7 +198,7 @@ def _compile(model: JointNetwork, tasks: Sequence[Task], recipe: FineTuning) -> 
         # XLA's convolutions on a processor are several times slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    model(np.zeros((1, 32, 32, 3), np.float32))
+    model(np.zeros((1, *SHAPE), np.float32))
     model.optimizer.build(model.trainable_variables)
 
 

@@ -82,6 +82,7 @@ def _record(one: Trained, origins: dict[str, Origin]) -> dict[str, Any]:
         "feature_seconds": one.feature_seconds,
         "pictures_extracted": one.pictures_extracted,
         "training_seconds": one.training_seconds,
+        "temperature": one.temperature,
         "epochs": one.epochs,
     }
 
@@ -91,4 +92,7 @@ def _summary(part: dict[str, Any]) -> dict[str, Any]:
     epochs = part["epochs"]
     kept = min(epochs, key=lambda epoch: epoch["val_loss"]) if part["recipe"]["restore_best"] else epochs[-1]
     metrics = {name: value for name, value in kept.items() if name != "seconds"}
-    return {**{key: part[key] for key in ("recipe", "weights", "note", "parameters")}, "metrics": metrics}
+    return {
+        **{key: part[key] for key in ("recipe", "weights", "note", "parameters", "temperature")},
+        "metrics": metrics,
+    }

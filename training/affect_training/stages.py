@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import keras
 
@@ -15,8 +16,11 @@ from affect_training.feature_cache import FeatureCache
 from affect_training.features import extract
 from affect_training.fine_tuning import fine_tune, unfreeze
 from affect_training.inputs import Features, Inputs, Pictures
-from affect_training.loop import Epoch, Examples, train
+from affect_training.loop import Epoch, Examples, predict, train
 from affect_training.recipe import FineTuning, Recipe
+from affect_training.temperature import apply, fitted
+
+_PREDICT_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Trained:
     feature_seconds: float = 0.0
     """Spent on features in this run; those in the cache cost nothing."""
     pictures_extracted: int = 0
+    temperature: float | None = None
+    """What the logits were divided by; None where they were not."""
 
     @property
     def training_seconds(self) -> float:
@@ -110,7 +116,23 @@ def train_together(
     epochs = fine_tune(
         base, heads, recipe, *learnt, seed=course.seed, checkpoint=course.checkpoints / f"{base.name}.npz"
     )
-    return [Trained(backbone, task, base, heads[task], recipe, epochs[task], *spent[task]) for task in course.tasks]
+    temperature = _calibrated(base, heads[Task.CLASSIFICATION], course) if Task.CLASSIFICATION in heads else None
+    return [
+        Trained(
+            backbone, task, base, heads[task], recipe, epochs[task], *spent[task],
+            temperature=temperature if task is Task.CLASSIFICATION else None,
+        )
+        for task in course.tasks
+    ]  # fmt: skip
+
+
+def _calibrated(base: keras.Model, head: keras.Model, course: Course) -> float:
+    """Set the temperature of a head from the validation split."""
+    pictures = Pictures([sample.path for sample in course.validation])
+    probabilities = predict(chain(base, head), pictures, batch_size=_PREDICT_BATCH)
+    temperature = fitted(probabilities, labels(Task.CLASSIFICATION, course.validation))
+    apply(head, temperature)
+    return temperature
 
 
 def train_end_to_end(backbone: Backbone, recipe: Recipe, course: Course) -> list[Trained]:

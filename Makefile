@@ -10,10 +10,10 @@ WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos lock bench-train bench-serve bench-gateway bench-evaluate clean
+.PHONY: help setup demo test check format protos lock bench-train bench-fine-tune bench-serve bench-gateway bench-evaluate clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything pinned in requirements/dev.txt
 
@@ -47,6 +47,9 @@ lock: ## resolve requirements/dev.txt anew (needs uv)
 
 bench-train: $(READY) ## training against the study's loop
 	$(BIN)/python bench/train.py
+
+bench-fine-tune: $(READY) ## a step of fine-tuning against Keras's own loop
+	$(BIN)/python bench/fine_tune.py
 
 bench-serve: $(READY) ## the gateway against a tutorial's server
 	$(BIN)/python bench/serve.py

@@ -1,7 +1,8 @@
 """A step of fine-tuning: Keras's own loop against ours, in one run, on the same pictures.
 
 Both train MobileNetV2 and two heads on the same losses, batch normalisation in inference mode, on batches of 32
-pictures of 224 x 224 that are in memory. Keras's loop is `train_on_batch` on the network as it is; ours folds the normalisation.
+pictures of 224 x 224 that are in memory. Keras's loop is `train_on_batch` on the network as it is; ours folds the
+normalisation.
 
     python bench/fine_tune.py [--steps 12] [--rounds 3]
 """

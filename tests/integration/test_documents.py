@@ -22,7 +22,7 @@ from tests.tfserving.process import free_port, server_command
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [
     "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
-    "docs/decisions.md", "docs/tensorflow-serving.md", "docs/clients.md",
+    "docs/decisions.md", "docs/tensorflow-serving.md", "docs/clients.md", "docs/fine-tuning.md",
 ]  # fmt: skip
 WALKS = [["README.md"], ["docs/tensorflow-serving.md", "docs/clients.md"]]
 """Documents that a reader follows one after the other."""

@@ -16,7 +16,7 @@ _COLOURS: Final = {"mobilenet_v2": "#0072B2", "densenet121": "#D55E00", "custom_
 _MARKERS: Final = {"mobilenet_v2": "o", "densenet121": "s", "custom_cnn": "^"}
 
 _LOSS_LABEL: Final = {Task.CLASSIFICATION: "cross-entropy", Task.REGRESSION: "mean squared error"}
-_JOINT_REGRESSION_LOSS: Final = "1 - CCC, and squared error, as weighed"
+_JOINT_REGRESSION_LOSS: Final = "1 - CCC"
 _SCORE: Final = {
     Task.CLASSIFICATION: ("val_accuracy", "accuracy, validation"),
     Task.REGRESSION: ("val_ccc_valence", "CCC of valence, validation"),

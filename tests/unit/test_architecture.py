@@ -39,7 +39,7 @@ ADAPTERS = {
     "uvicorn": {"serving"},
     "httpx": {"client"},
     "sklearn": {"client/affect_client/evaluation"},
-    "scipy": {"client/affect_client/evaluation"},
+    "scipy": {"training", "client/affect_client/evaluation"},
     "krippendorff": {"client/affect_client/evaluation"},
     "matplotlib": {"training", "client/affect_client/evaluation"},
 }

@@ -65,11 +65,14 @@ def test_the_joint_network_answers_like_its_parts_at_any_side():
     assert together(pictures[:, :64, :64])[Task.REGRESSION].shape == (2, 2)
 
 
-def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(tmp_path, samples):
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(tmp_path, samples, averaging):
     class Stopped(Exception):
         pass
 
-    def trained(checkpoint, recipe=TINY):
+    recipe = replace(TINY, averaging=averaging)
+
+    def trained(checkpoint):
         base = random_base()
         unfreeze(base, "block_15_expand")
         heads = heads_of(base)
@@ -88,6 +91,23 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(tmp_path, samp
     for one, other in zip(whole, resumed, strict=True):
         for array, same in zip(one, other, strict=True):
             np.testing.assert_allclose(array, same, atol=1e-5)
+
+
+def test_averaged_weights_are_the_running_mean_of_what_the_steps_gave(tmp_path, samples, monkeypatch):
+    base = random_base()
+    unfreeze(base, "Conv_1")
+    head = heads_of(base, [Task.REGRESSION])[Task.REGRESSION]
+    after_each = []
+    monkeypatch.setattr(
+        "affect_training.checkpoint.Checkpoint.save", lambda *_: after_each.append(head.get_weights()[-1])
+    )
+    recipe = replace(TINY, epochs=3, batch_size=12, averaging=0.75)
+    fine_tune(base, {Task.REGRESSION: head}, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz")
+    mean = after_each[0]
+    for weights in after_each[1:]:
+        mean = 0.75 * mean + 0.25 * weights
+    assert np.abs(mean - after_each[-1]).max() > 1e-5
+    np.testing.assert_allclose(head.get_weights()[-1], mean, atol=1e-6)
 
 
 def stopping_after(epochs, exception):

@@ -174,6 +174,9 @@ def fine_tune(
             history.append(measures)
             saved.save(history)
             bar.set_postfix({"loss": f"{measures['loss']:.3f}", "val_loss": f"{measures['val_loss']:.3f}"})
+    if recipe.averaging:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        history[-1] |= _validation(model, tasks, recipe, validation)
     return {task: [_of_task(task, epoch) for epoch in history] for task in tasks}
 
 
@@ -188,7 +191,9 @@ def compile_joint(model: keras.Model, tasks: Sequence[Task], recipe: FineTuning)
         Task.REGRESSION: [],
     }
     model.compile(
-        keras.optimizers.Adam(recipe.learning_rate),
+        keras.optimizers.Adam(
+            recipe.learning_rate, use_ema=recipe.averaging > 0, ema_momentum=recipe.averaging or 0.99
+        ),
         loss={task.value: losses[task] for task in tasks},
         loss_weights={
             task.value: recipe.classification if task is Task.CLASSIFICATION and len(tasks) > 1 else 1.0

@@ -16,7 +16,6 @@ _COLOURS: Final = {"mobilenet_v2": "#0072B2", "densenet121": "#D55E00", "custom_
 _MARKERS: Final = {"mobilenet_v2": "o", "densenet121": "s", "custom_cnn": "^"}
 
 _LOSS_LABEL: Final = {Task.CLASSIFICATION: "cross-entropy", Task.REGRESSION: "mean squared error"}
-_JOINT_REGRESSION_LOSS: Final = "1 - CCC"
 _SCORE: Final = {
     Task.CLASSIFICATION: ("val_accuracy", "accuracy, validation"),
     Task.REGRESSION: ("val_ccc_valence", "CCC of valence, validation"),
@@ -149,8 +148,10 @@ def _bars(
 
 
 def _loss_label(task: Task, record: Record) -> str:
-    joint = task is Task.REGRESSION and "concordance" in record["recipe"]
-    return _JOINT_REGRESSION_LOSS if joint else _LOSS_LABEL[task]
+    recipe = record["recipe"]
+    if task is Task.REGRESSION and "concordance" in recipe:
+        return "1 - CCC, squared error" if recipe["squared_error"] else "1 - CCC"
+    return _LOSS_LABEL[task]
 
 
 def _title(record: Record) -> str:

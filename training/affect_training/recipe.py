@@ -82,6 +82,9 @@ class FineTuning(Recipe):
     mixup: NotNegative = 0.2
     """Both parameters of the Beta distribution that pairs of pictures are mixed by (Zhang et al., 2018,
     arXiv:1710.09412); 0 mixes none."""
+    averaging: Share = 0.0
+    """What the running mean of the weights keeps of itself at each step; the mean is what is exported. 0 takes the last
+    weights."""
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def side(self, epoch: int) -> int:

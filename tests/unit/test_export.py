@@ -4,6 +4,7 @@ import io
 
 import keras
 import numpy as np
+import openvino
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -31,6 +32,16 @@ from affect_training.warmup import write_warmup
 
 SCALES = {Task.CLASSIFICATION: 20.0, Task.REGRESSION: 300.0}
 """Make the answers of untrained heads differ between pictures, and the affect leave [-1, 1]."""
+
+
+def asked_of_tensorflow(directory, pictures):
+    return tf.saved_model.load(str(directory)).signatures[SERVING_SIGNATURE](**{IMAGES_INPUT: tf.constant(pictures)})
+
+
+def asked_of_openvino(directory, pictures):
+    compiled = openvino.Core().compile_model(directory, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    answers = compiled({IMAGES_INPUT: pictures})
+    return {name: answers[name] for name in (PROBABILITIES, VALENCE, AROUSAL)}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +82,21 @@ def test_a_fused_model_says_what_the_networks_in_memory_say(network, signatures,
     assert np.ptp(affect, axis=0).max() > 0.05
     np.testing.assert_allclose(answer[PROBABILITIES], probabilities, atol=1e-4)
     np.testing.assert_allclose(np.stack([answer[VALENCE], answer[AROUSAL]], axis=1), affect, atol=1e-4)
+
+
+@pytest.mark.parametrize("asked", [asked_of_tensorflow, asked_of_openvino])
+def test_a_graph_that_flips_answers_with_the_mean_over_both_images(network, pictures, tmp_path, asked):
+    base, heads = network
+    unclipped = heads | {Task.REGRESSION: keras.models.clone_model(heads[Task.REGRESSION])}
+    kernel, bias = heads[Task.REGRESSION].layers[-1].get_weights()
+    unclipped[Task.REGRESSION].layers[-1].set_weights([kernel / SCALES[Task.REGRESSION], bias])
+    export(tmp_path / "plain", base, unclipped)
+    export(tmp_path / "flipping", base, unclipped, test_time_flip=True)
+    plain, mirrored = (asked_of_tensorflow(tmp_path / "plain", view) for view in (pictures, pictures[:, :, ::-1]))
+    answer = asked(tmp_path / "flipping", pictures)
+    for name in (PROBABILITIES, VALENCE, AROUSAL):
+        assert np.abs(plain[name] - mirrored[name]).max() > 0.001
+        np.testing.assert_allclose(answer[name], (plain[name] + mirrored[name]) / 2, atol=1e-4)
 
 
 def test_valence_and_arousal_are_clipped_inside_the_graph(network, signatures, pictures):

@@ -5,24 +5,21 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from affect_contract.models import Backbone, Task
 from affect_contract.preprocess import SHAPE
 from affect_dataset import layouts
-from affect_training import recipes
-from affect_training.augmentation import Augmentation
-from affect_training.backbones import build_base, build_head, parts
+from affect_training.backbones import build_base, build_head, chain, parts
 from affect_training.errors import TrainingError
-from affect_training.fine_tuning import JointNetwork, fine_tune, require_layer, unfreeze
+from affect_training.fine_tuning import fine_tune
 from affect_training.folding import folded
-from affect_training.losses import AffectLoss, SmoothedCrossEntropy
-from affect_training.recipe import FineTuning, Recipe
-from affect_training.temperature import apply, fitted
+from affect_training.inputs import read_picture
+from affect_training.joint import JointNetwork, unfreeze
+from affect_training.loop import measured
+from affect_training.preconditions import require_labels, require_trainable
+from affect_training.recipe import FineTuning, Precision, Watched
 from affect_training.weights import Origin, Weights
 
-NOTHING = Augmentation(flip=False, zoom=0, shift=0, rotation=0, colour=0)
 TINY = FineTuning(epochs=3, batch_size=8, hidden_units=8, sides=((1, 32), (2, 64)), learning_rate=1e-3)
 
 
@@ -76,8 +73,8 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(tmp_path, samp
         base = random_base()
         unfreeze(base, "block_15_expand")
         heads = heads_of(base)
-        epochs = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=3, checkpoint=checkpoint)
-        return epochs, [base.get_weights(), *(head.get_weights() for head in heads.values())]
+        tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=3, checkpoint=checkpoint)
+        return tuned.epochs, [base.get_weights(), *(head.get_weights() for head in heads.values())]
 
     whole_epochs, whole = trained(tmp_path / "whole.npz")
     with pytest.MonkeyPatch.context() as patched:
@@ -110,13 +107,79 @@ def test_averaged_weights_are_the_running_mean_of_what_the_steps_gave(tmp_path, 
     np.testing.assert_allclose(head.get_weights()[-1], mean, atol=1e-6)
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_the_kept_epoch_is_the_one_with_the_best_measure(tmp_path, samples, averaging):
+    base = random_base()
+    unfreeze(base, "Conv_1")
+    heads = heads_of(base)
+    recipe = replace(
+        TINY, epochs=4, learning_rate=0.02, restore_best=True, watch=Watched.CONCORDANCE, averaging=averaging
+    )
+    tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz")
+    scores = [epoch["val_ccc_valence"] + epoch["val_ccc_arousal"] for epoch in tuned.epochs[Task.REGRESSION]]
+    assert scores[tuned.kept] == max(scores)
+    assert tuned.kept < recipe.epochs - 1
+    pictures = np.stack([read_picture(sample.path) for sample in samples[12:]])
+    true = np.array([(sample.valence, sample.arousal) for sample in samples[12:]], np.float32)
+    found = measured(Task.REGRESSION, true, np.asarray(chain(base, heads[Task.REGRESSION]).predict_on_batch(pictures)))
+    assert found["val_ccc_valence"] + found["val_ccc_arousal"] == pytest.approx(max(scores), abs=1e-4)
+
+
+def test_training_stops_where_nothing_gets_better_and_does_not_go_on_when_it_is_called_again(tmp_path, samples):
+    def tuned():
+        base = random_base()
+        unfreeze(base, "Conv_1")
+        # Nothing can get better at this rate, and of several alike the first was the better one.
+        recipe = replace(TINY, epochs=9, learning_rate=1e-30, patience=2, sides=((1, 32),))
+        return fine_tune(
+            base, heads_of(base), recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz"
+        )
+
+    assert len(tuned().epochs[Task.REGRESSION]) == 3
+    assert len(tuned().epochs[Task.REGRESSION]) == 3
+
+
+def test_weight_decay_takes_from_kernels_alone(tmp_path, samples):
+    def last_layer(decay):
+        base = random_base()
+        unfreeze(base, "Conv_1")
+        head = heads_of(base, [Task.REGRESSION])[Task.REGRESSION]
+        head.layers[-1].set_weights([np.ones_like(array) for array in head.layers[-1].get_weights()])
+        recipe = replace(TINY, epochs=1, batch_size=12, learning_rate=0.1, warmup=0.0, weight_decay=decay)
+        fine_tune(
+            base, {Task.REGRESSION: head}, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / str(decay)
+        )
+        return head.layers[-1].get_weights()
+
+    (kernel, bias), (smaller_kernel, same_bias) = last_layer(0.0), last_layer(0.5)
+    np.testing.assert_allclose(kernel - smaller_kernel, 0.1 * 0.5, atol=1e-5)
+    np.testing.assert_allclose(bias, same_bias, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", [Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16])
+def test_mixed_precision_trains_float32_weights_to_about_the_same(tmp_path, samples, precision):
+    def trained(one):
+        base = random_base()
+        unfreeze(base, "block_16_expand")
+        heads = heads_of(base)
+        recipe = replace(TINY, epochs=2, precision=one, sides=((1, 32),))
+        tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / one)
+        layer = parts(base)[1].get_layer("Conv_1")
+        assert layer.compute_dtype == layer.kernel.dtype == "float32"
+        return [epoch["loss"] for epoch in tuned.epochs[Task.REGRESSION]]
+
+    expected, found = trained(Precision.FLOAT32), trained(precision)
+    assert found == pytest.approx(expected, rel=0.05)
+    assert found != pytest.approx(expected, rel=1e-6)
+
+
 def stopping_after(epochs, exception):
     from affect_training.checkpoint import Checkpoint  # noqa: PLC0415 - the method as it is before it is replaced
 
     save = Checkpoint.save
 
-    def saved(self, history):
-        save(self, history)
+    def saved(self, history, *measured):
+        save(self, history, *measured)
         if len(history) == epochs:
             raise exception
 
@@ -146,107 +209,30 @@ def test_one_task_alone_is_trained_on_its_own_loss(tmp_path, samples, task):
     base = random_base()
     unfreeze(base, "Conv_1")
     recipe = replace(TINY, epochs=1, classification=0.25)
-    epochs = fine_tune(
+    tuned = fine_tune(
         base, heads_of(base, [task]), recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz"
     )
-    assert set(epochs) == {task}
-    assert np.isfinite(list(epochs[task][0].values())).all()
-
-
-def test_a_layer_that_is_not_there_is_refused_with_some_that_are():
-    with pytest.raises(TrainingError, match=r"no layer 'block_99' to unfreeze from.*block_1"):
-        require_layer(random_base(), "block_99")
-
-
-@given(seed=st.integers(0, 2**32 - 1), side=st.integers(32, 224))
-def test_a_changed_picture_is_a_picture_and_follows_from_its_seed(seed, side):
-    picture = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
-    strong = Augmentation(zoom=0.5, shift=0.2, rotation=90, colour=1, erase=1)
-    once, again = (strong.apply(picture, np.random.default_rng(seed), side) for _ in range(2))
-    assert once.shape == (side, side, 3)
-    assert once.dtype == np.float32
-    assert once.min() >= 0
-    assert once.max() <= 255
-    np.testing.assert_array_equal(once, again)
-
-
-def test_a_picture_that_nothing_changes_stays_as_it_is():
-    picture = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
-    np.testing.assert_allclose(NOTHING.apply(picture, np.random.default_rng(0), SHAPE[0]), picture, atol=1e-3)
-
-
-def test_half_of_the_pictures_are_mirrored():
-    picture = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
-    flipping = replace(NOTHING, flip=True)
-    changed = [flipping.apply(picture, np.random.default_rng(seed), SHAPE[0]) for seed in range(40)]
-    mirrored = [np.allclose(one, picture[:, ::-1], atol=1e-3) for one in changed]
-    assert all(flipped or np.allclose(one, picture, atol=1e-3) for flipped, one in zip(mirrored, changed, strict=True))
-    assert 8 < sum(mirrored) < 32
-
-
-def test_the_cross_entropy_is_that_of_keras():
-    generator = np.random.default_rng(0)
-    probabilities = generator.dirichlet(np.ones(8), 20).astype(np.float32)
-    targets = np.eye(8, dtype=np.float32)[generator.integers(0, 8, 20)]
-    expected = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)(targets, probabilities)
-    assert float(SmoothedCrossEntropy(0.1)(targets, probabilities)) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_the_affect_loss_is_what_concordance_lacks_and_passes_over_what_is_unknown():
-    generator = np.random.default_rng(0)
-    true = generator.uniform(-1, 1, (20, 2)).astype(np.float32)
-    predicted = (0.5 * true + generator.normal(0, 0.2, true.shape)).astype(np.float32)
-    ccc = np.mean(keras.metrics.ConcordanceCorrelation(axis=0)(true, predicted))
-    error = np.mean((true - predicted) ** 2)
-    known = np.concatenate([true, np.ones((20, 1), np.float32)], axis=1)
-    unknown = np.zeros((3, 3), np.float32)
-    both = (np.concatenate([known, unknown]), np.concatenate([predicted, np.full((3, 2), 0.9, np.float32)]))
-    loss = AffectLoss(concordance=1.0, squared_error=0.5)
-    assert float(loss(known, predicted)) == pytest.approx(1 - ccc + 0.5 * error, abs=1e-4)
-    assert float(loss(*both)) == pytest.approx(float(loss(known, predicted)), abs=1e-5)
-
-
-def test_the_temperature_makes_confidence_honest_and_changes_no_winner():
-    generator = np.random.default_rng(0)
-    logits = generator.normal(0, 1.5, (4000, 8))
-    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (generator.random((4000, 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(max=7)
-    overconfident = np.exp(3 * logits) / np.exp(3 * logits).sum(axis=1, keepdims=True)
-    assert fitted(overconfident.astype(np.float32), labels) == pytest.approx(3, rel=0.1)
-    head = build_head(Task.CLASSIFICATION, 16, TINY, seed=0)
-    rows = generator.normal(0, 3, (50, 16)).astype(np.float32)
-    before = keras.ops.convert_to_numpy(head(rows))
-    apply(head, 2.0)
-    after = keras.ops.convert_to_numpy(head(rows))
-    expected = np.sqrt(before) / np.sqrt(before).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(after, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_is_read_and_gives_its_command(name):
-    assert isinstance(recipes.load(name), Recipe)
-
-
-def test_the_study_is_what_the_defaults_are():
-    assert recipes.load("study") == Recipe()
+    assert set(tuned.epochs) == {task}
+    assert np.isfinite(list(tuned.epochs[task][0].values())).all()
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("wrong", "tasks", "sentence"),
     [
-        ("epochs = 3", "gives no mode: write mode = one of frozen, fine-tune"),
-        ("mode = 'fine-tune'\nepoch = 3", "no recipe of its mode has the key 'epoch'"),
-        ("mode = 'fine-tune'\n[augmentation]\nflips = true", "no recipe of its mode has the key 'augmentation.flips'"),
-        ("mode = 'frozen'\nmixup = 0.2", "no recipe of its mode has the key 'mixup'"),
-        ("mode = 'fine-tune'\nepochs = 0", "epochs = 0: "),
-        ("mode = 'fine-tune'\nsides = [[1, 300]]", "sides.0.1 = 300: "),
-        ("mode = ", "is no TOML"),
+        ({"unfreeze_from": "block_99"}, list(Task), r"no layer 'block_99' to unfreeze from.*block_1"),
+        ({"concordance": 0.0}, [Task.REGRESSION], "concordance and squared_error are both 0; raise one"),
+        ({"classification": 0.0}, list(Task), "nothing teaches classification: its weight is 0"),
+        ({"patience": 3, "watch": Watched.ACCURACY}, [Task.REGRESSION], "watch = val_accuracy needs classification"),
+        ({"restore_best": True, "watch": Watched.CONCORDANCE}, [Task.CLASSIFICATION], "val_ccc needs regression"),
     ],
+    ids=["a layer", "a loss", "another loss", "a watched accuracy", "a watched concordance"],
 )
-def test_a_recipe_that_cannot_be_is_refused_with_its_key(tmp_path, text, sentence):
-    path = tmp_path / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(TrainingError) as refused:
-        recipes.load(str(path))
-    assert sentence in str(refused.value)
-    assert str(path) in str(refused.value)
+def test_what_a_recipe_needs_and_is_not_there_is_said_before_any_work(wrong, tasks, sentence):
+    with pytest.raises(TrainingError, match=sentence):
+        require_trainable(replace(TINY, **wrong), tasks, random_base())
+
+
+def test_labels_that_are_not_there_are_said_before_any_work(samples):
+    unknown = [replace(sample, valence=None, arousal=None) for sample in samples]
+    with pytest.raises(TrainingError, match="has the labels that regression needs: leave regression out of --tasks"):
+        require_labels(list(Task), unknown)

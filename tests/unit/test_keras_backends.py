@@ -8,6 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from affect_contract.store import PROVENANCE_FILE
+from tests.conftest import command
+
 SCRIPT = """
 import json, sys, tempfile
 from dataclasses import replace
@@ -36,11 +39,42 @@ print(json.dumps(answers))
 """
 
 
-def trained_on(backend: str) -> dict:
-    environment = os.environ | {"KERAS_BACKEND": backend}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+FINE_TUNING = """
+import json, sys
+from pathlib import Path
+import keras, numpy as np
+from affect_contract.models import Backbone, Task
+from affect_dataset import layouts
+from affect_training import devices
+from affect_training.backbones import build_base, build_head, parts
+from affect_training.fine_tuning import fine_tune
+from affect_training.joint import unfreeze
+from affect_training.recipe import FineTuning
+from affect_training.weights import Origin, Weights
+
+count = devices.use_all()
+recipe = FineTuning(epochs=2, batch_size=6, hidden_units=8, dropout=0.0, sides=((1, 32),), learning_rate=1e-3)
+samples = layouts.load(Path(sys.argv[1])).samples[:20]
+base = build_base(Backbone.MOBILENET_V2, Weights(Origin.NONE))
+rng = np.random.default_rng(0)
+heads = {task: build_head(task, base.output.shape[-1], recipe, seed=0) for task in Task}
+for model in (base, *heads.values()):
+    model.set_weights([rng.uniform(0.02, 0.3, array.shape) - 0.1 for array in model.get_weights()])
+for layer in parts(base)[1].layers:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        layer.set_weights([array * 0 + value for array, value in zip(layer.get_weights(), (1, 0, 0, 1))])
+unfreeze(base, "Conv_1")
+tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:19], seed=0, checkpoint=Path(sys.argv[2]))
+print(json.dumps({"count": count, "epochs": tuned.epochs[Task.REGRESSION]}))
+"""
+
+
+def trained_on(backend: str, script: str = SCRIPT, *arguments: object, **environment: str) -> dict:
+    words = [sys.executable, "-c", script, *map(str, arguments)]
+    variables = os.environ | {"KERAS_BACKEND": backend} | environment
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    answers: dict = json.loads(done.stdout)
+    answers: dict = json.loads(done.stdout.splitlines()[-1])
     return answers
 
 
@@ -53,10 +87,27 @@ def test_the_same_training_on_another_backend_gives_the_same_answers():
         np.testing.assert_allclose(answers, jax[task], atol=1e-3)
 
 
-def test_an_export_from_another_backend_is_refused_before_any_work(tmp_path):
+def test_a_batch_divided_among_two_accelerators_teaches_what_one_teaches(faces, tmp_path):
     pytest.importorskip("jax", reason="JAX is not installed")
-    words = [sys.executable, "-m", "affect_training", "--data", str(tmp_path), "--models", str(tmp_path / "models")]
-    done = subprocess.run(words, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("exported from TensorFlow: set KERAS_BACKEND=tensorflow")
-    assert not (tmp_path / "models").exists()
+    answers = {}
+    for count in (1, 2):
+        # JAX shows the processor as so many devices. The seven pictures of the validation set are no even number.
+        shown = f"--xla_force_host_platform_device_count={count}"
+        checkpoint = tmp_path / f"{count}.npz"
+        answers[count] = trained_on("jax", FINE_TUNING, faces, checkpoint, XLA_FLAGS=shown, JAX_PLATFORMS="cpu")
+        assert answers[count]["count"] == count
+    for one, two in zip(*(answers[count]["epochs"] for count in (1, 2)), strict=True):
+        assert {**one, "seconds": 0} == pytest.approx({**two, "seconds": 0}, rel=1e-3, abs=1e-4)
+
+
+def test_what_jax_has_trained_is_published_and_served(faces, tmp_path):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    models = tmp_path / "models"
+    command(
+        "affect-train", "--data", faces, "--models", models, "--cache", tmp_path / "cache", "--backbones", "custom_cnn",
+        "--epochs", 1, "--tasks", "classification", env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    provenance = json.loads((models / "custom_cnn_classification" / "1" / PROVENANCE_FILE).read_text())
+    assert provenance["libraries"]["keras_backend"] == "jax"
+    answers = command("affect-predict", faces / "images" / "1.jpg", "--models", models, "--json").stdout
+    assert sum(json.loads(answers)["probabilities"].values()) == pytest.approx(1, abs=1e-5)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from affect_contract.models import Backbone, Task
-from affect_training import loop
+from affect_training import devices, loop
 from affect_training.backbones import build_base, build_head, chain
+from affect_training.errors import TrainingError
 from affect_training.examples import labels, weights
-from affect_training.inputs import Features, Pictures, shuffled
+from affect_training.inputs import Features, Pictures, divisible, shuffled
 from affect_training.loop import Examples, evaluate, predict, train
 from affect_training.recipe import STUDY, ClassWeights
 from affect_training.weights import Origin, Weights
@@ -169,3 +170,17 @@ def test_balanced_weights_give_every_expression_the_same_say():
     np.testing.assert_allclose(balanced, [2 / 3, 2 / 3, 2 / 3, 2])
     assert weights(Task.CLASSIFICATION, ClassWeights.NONE, targets) is None
     assert weights(Task.REGRESSION, ClassWeights.BALANCED, targets) is None
+
+
+def test_what_cannot_be_divided_among_the_accelerators_is_left_out_of_the_last_batch():
+    batches = [np.arange(6), np.arange(6, 12), np.arange(12, 15)]
+    assert [len(batch) for batch in divisible(batches, 1)] == [6, 6, 3]
+    assert [len(batch) for batch in divisible(batches, 2)] == [6, 6, 2]
+    assert [len(batch) for batch in divisible(batches, 6)] == [6, 6]
+
+
+def test_a_batch_that_cannot_be_divided_is_refused_with_what_can(monkeypatch):
+    monkeypatch.setattr("affect_training.devices.count", lambda: 3)
+    devices.require_divisible(6)
+    with pytest.raises(TrainingError, match=r"batches of 16 cannot be divided among 3 accelerators.*a multiple of 3"):
+        devices.require_divisible(16)

@@ -16,7 +16,7 @@ from affect_dataset.samples import DatasetError
 from affect_training import recipes
 from affect_training.errors import TrainingError
 from affect_training.quiet import quiet_start
-from affect_training.recipe import STUDY, ClassWeights, FineTuning, Mode, Recipe
+from affect_training.recipe import STUDY, ClassWeights, FineTuning, Mode, Precision, Recipe
 
 _INTERRUPTED = 130
 
@@ -80,9 +80,9 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _overrides(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     """The recipe's figures that were given on the command line."""
-    if isinstance(recipe, FineTuning) and options.restore_best:
-        raise TrainingError("--restore-best is for --mode frozen: a fine-tuned network keeps its last epoch")
-    given = ((field.name, getattr(options, field.name)) for field in fields(Recipe))
+    if options.precision is not None and not isinstance(recipe, FineTuning):
+        raise TrainingError("--precision is for --mode fine-tune: a frozen backbone computes in float32")
+    given = ((field.name, getattr(options, field.name, None)) for field in fields(recipe))
     return {name: value for name, value in given if value is not None}
 
 
@@ -177,7 +177,19 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         "--restore-best",
         action="store_const",
         const=True,
-        help="keep the epoch with the lowest validation loss instead of the last",
+        help="keep the epoch that is best on the validation split instead of the last",
+    )
+    group.add_argument(
+        "--test-time-flip",
+        action="store_const",
+        const=True,
+        help="export graphs that answer with the mean over a picture and its mirror image, at twice the work",
+    )
+    group.add_argument(
+        "--precision",
+        type=Precision,
+        choices=tuple(Precision),
+        help="of fine-tuning (default: float32; mixed_bfloat16 suits GPUs since NVIDIA's Ampere)",
     )
 
 

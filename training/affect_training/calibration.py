@@ -14,9 +14,10 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from affect_training import devices
 from affect_training.backbones import parts
 from affect_training.features import BATCH_SIZE
-from affect_training.inputs import Pictures, in_order
+from affect_training.inputs import Pictures, divisible, in_order
 
 
 def calibrate(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
@@ -33,7 +34,8 @@ def calibrate(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
     scaling, network, _ = parts(base)
     layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     # A last, shorter batch would weigh as much as a full one; a set smaller than one batch has no other.
-    order = [batch for batch in in_order(len(paths), BATCH_SIZE) if len(batch) == min(BATCH_SIZE, len(paths))]
+    batches = [batch for batch in in_order(len(paths), BATCH_SIZE) if len(batch) == min(BATCH_SIZE, len(paths))]
+    order = divisible(batches, devices.count())
     variables = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
     sums = [np.zeros(variable.shape) for variable in variables]
     with _recording(network, layers):

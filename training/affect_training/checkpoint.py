@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,29 @@ _HISTORY: Final = "history"
 _BEST: Final = "best"
 
 
-class Checkpoint:
-    """Weights, optimizer state, best weights so far and history of one model in training."""
+def least_loss(epoch: dict[str, float]) -> float:
+    """How good an epoch is by its validation loss: more is better."""
+    return -epoch["val_loss"]
 
-    def __init__(self, path: Path, model: keras.Model) -> None:
+
+def best(history: Sequence[dict[str, float]], score: Callable[[dict[str, float]], float] = least_loss) -> int:
+    """Which epoch is the best, as an index; of several alike the last."""
+    return max(range(len(history)), key=lambda number: (score(history[number]), number))
+
+
+class Checkpoint:
+    """Weights, optimizer state, best weights so far and history of one model in training.
+
+    Args:
+        path: the file.
+        model: the model, its optimizer built.
+        score: how good an epoch is; more is better.
+    """
+
+    def __init__(self, path: Path, model: keras.Model, score: Callable[[dict[str, float]], float] = least_loss) -> None:
         self._path = path
         self._model = model
+        self._score = score
         self._best: list[NDArray[Any]] = model.get_weights()
 
     def restore(self) -> list[dict[str, float]]:
@@ -39,11 +57,15 @@ class Checkpoint:
             history: list[dict[str, float]] = json.loads(str(arrays[_HISTORY]))
         return history
 
-    def save(self, history: list[dict[str, float]]) -> None:
-        """Replace what was saved by the model as it is now."""
-        losses = [epoch["val_loss"] for epoch in history]
-        if losses[-1] <= min(losses):
-            self._best = self._model.get_weights()
+    def save(self, history: list[dict[str, float]], measured: list[NDArray[Any]] | None = None) -> None:
+        """Replace what was saved by the model as it is now.
+
+        Args:
+            history: the measures of all epochs.
+            measured: the weights that the last of them was measured with, where they are not the model's own.
+        """
+        if best(history, self._score) == len(history) - 1:
+            self._best = self._model.get_weights() if measured is None else measured
         optimizer = [keras.ops.convert_to_numpy(variable) for variable in self._model.optimizer.variables]
         arrays = {
             **_numbered(self._model.get_weights(), "weight"),
@@ -57,7 +79,7 @@ class Checkpoint:
         write_atomically(self._path, buffer.getvalue())
 
     def restore_best(self) -> None:
-        """Give the model the weights of the epoch with the lowest validation loss."""
+        """Give the model the weights of the best epoch."""
         self._model.set_weights(self._best)
 
 

@@ -1,7 +1,7 @@
 """Trained networks to SavedModels that TensorFlow Serving and the embedded runtime both read.
 
 Variables are frozen to constants, so that a runtime can fold batch normalisation into the convolutions. This
-module alone needs TensorFlow to be Keras's backend.
+module alone needs TensorFlow to be Keras's backend; `exporting` brings it what another one has trained.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,6 @@ from affect_contract.models import (
     Task,
 )
 from affect_contract.preprocess import CHANNELS, SHAPE, SIDE
-from affect_training.errors import TrainingError
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
@@ -32,21 +31,13 @@ Outputs = dict[str, Any]
 """Tensor by output name."""
 
 
-def require_exporting_backend() -> None:
-    """Refuse to start work that could not be exported.
-
-    Raises:
-        TrainingError: Keras runs on another backend than TensorFlow.
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise TrainingError(
-            f"Keras runs on {keras.backend.backend()}, and SavedModels are exported from TensorFlow: "
-            "set KERAS_BACKEND=tensorflow"
-        )
-
-
 def export(
-    directory: Path, base: keras.Model, heads: Mapping[Task, keras.Model], *, encoded_signature: bool = False
+    directory: Path,
+    base: keras.Model,
+    heads: Mapping[Task, keras.Model],
+    *,
+    encoded_signature: bool = False,
+    test_time_flip: bool = False,
 ) -> None:
     """Write one servable version.
 
@@ -55,9 +46,11 @@ def export(
         base: uint8 [n, 224, 224, 3] -> float32 [n, d].
         heads: the head of each task that the servable answers; both make it a fused model.
         encoded_signature: add the signature that decodes JPEG and PNG bytes in the graph.
+        test_time_flip: answer with the mean over each picture and its mirror image, at twice the work.
     """
     images = tf.TensorSpec([None, *SHAPE], tf.uint8, name=IMAGES_INPUT)
-    serve = _frozen(tf.function(lambda images: _answer(base, heads, images), input_signature=[images]))
+    answer = _mirrored_answer if test_time_flip else _answer
+    serve = _frozen(tf.function(lambda images: answer(base, heads, images), input_signature=[images]))
     signatures = {SERVING_SIGNATURE: tf.function(serve, input_signature=[images])}
     if encoded_signature:
         encoded = tf.TensorSpec([None], tf.string, name=ENCODED_INPUT)
@@ -78,6 +71,11 @@ def _answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Ten
         valence, arousal = tf.unstack(tf.clip_by_value(affect, AFFECT_MIN, AFFECT_MAX), axis=1)
         outputs |= {VALENCE: valence, AROUSAL: arousal}
     return outputs
+
+
+def _mirrored_answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Tensor) -> Outputs:
+    answers = _answer(base, heads, images), _answer(base, heads, images[:, :, ::-1])
+    return {name: (answers[0][name] + answers[1][name]) / 2 for name in answers[0]}
 
 
 def _frozen(function: Any) -> Callable[[tf.Tensor], Outputs]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from affect_dataset.samples import Sample
+from affect_training import devices
 from affect_training.feature_cache import FeatureCache
 from affect_training.inputs import Pictures, in_order
 
@@ -49,4 +50,4 @@ def _features(base: keras.Model, batch: NDArray[np.uint8]) -> NDArray[np.float32
     """The features of one batch; a short one is filled up, so that the backend compiles for one size only."""
     short = BATCH_SIZE - len(batch)
     full = np.concatenate([batch, np.zeros((short, *batch.shape[1:]), batch.dtype)]) if short else batch
-    return np.asarray(base.predict_on_batch(full), np.float32)[: len(batch)]
+    return np.asarray(devices.predict(base, full), np.float32)[: len(batch)]

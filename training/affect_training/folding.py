@@ -59,11 +59,13 @@ def _normalisations(network: keras.Model) -> dict[str, keras.layers.BatchNormali
 def _convolution(layer: Any, normalisation: keras.layers.BatchNormalization) -> Function:
     def convolve(maps: Any, **_masks: Any) -> Any:
         scale = normalisation.gamma * ops.rsqrt(normalisation.moving_variance + normalisation.epsilon)
-        offset = normalisation.beta - normalisation.moving_mean * scale
+        offset = ops.cast(normalisation.beta - normalisation.moving_mean * scale, layer.compute_dtype)
+        maps = ops.cast(maps, layer.compute_dtype)
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             # A depthwise kernel is [h, w, channels, 1]: its channels are not last.
-            kernel = layer.kernel * ops.reshape(scale, (1, 1, -1, 1))
+            kernel = ops.cast(layer.kernel * ops.reshape(scale, (1, 1, -1, 1)), layer.compute_dtype)
             return ops.depthwise_conv(maps, kernel, strides=layer.strides, padding=layer.padding) + offset
-        return ops.conv(maps, layer.kernel * scale, strides=list(layer.strides), padding=layer.padding) + offset
+        kernel = ops.cast(layer.kernel * scale, layer.compute_dtype)
+        return ops.conv(maps, kernel, strides=list(layer.strides), padding=layer.padding) + offset
 
     return convolve

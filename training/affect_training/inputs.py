@@ -61,6 +61,20 @@ class Pictures:
                 yield _stacked(ahead.popleft())
 
 
+@dataclass(frozen=True)
+class Mirrored:
+    """Pictures, left to right."""
+
+    pictures: Pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batches(self, indices: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.uint8]]:
+        """Mirror images by index, uint8 [b, 224, 224, 3] each."""
+        return (batch[:, :, ::-1] for batch in self.pictures.batches(indices))
+
+
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """Read and preprocess a picture of a data set."""
     return decode(path.read_bytes())
@@ -74,6 +88,11 @@ def in_order(count: int, batch_size: int) -> list[NDArray[np.intp]]:
 def shuffled(count: int, batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.intp]]:
     """A permutation in batches that depends on nothing but its arguments, so that any epoch can be repeated."""
     return _split(np.random.default_rng((seed, epoch)).permutation(count), batch_size)
+
+
+def divisible(batches: Sequence[NDArray[np.intp]], by: int) -> list[NDArray[np.intp]]:
+    """Batches that can each be divided evenly; what is too much for that is left out of the last one."""
+    return [batch[: len(batch) - len(batch) % by] for batch in batches if len(batch) >= by]
 
 
 def _split(indices: NDArray[np.intp], batch_size: int) -> list[NDArray[np.intp]]:

@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN
 from affect_contract.models import Task
+from affect_training import devices
 from affect_training.checkpoint import Checkpoint
-from affect_training.inputs import Inputs, in_order, shuffled
+from affect_training.inputs import Inputs, divisible, in_order, shuffled
 from affect_training.recipe import Recipe
 
 Epoch = dict[str, float]
@@ -89,7 +90,7 @@ def train(
 def predict(model: keras.Model, inputs: Inputs, *, batch_size: int = _PREDICT_BATCH) -> NDArray[np.float32]:
     """The model's outputs for every input, in order, float32 [n, ...]."""
     batches = inputs.batches(in_order(len(inputs), batch_size))
-    return np.concatenate([np.asarray(model.predict_on_batch(batch), np.float32) for batch in batches])
+    return np.concatenate([np.asarray(devices.predict(model, batch), np.float32) for batch in batches])
 
 
 def evaluate(model: keras.Model, task: Task, examples: Examples) -> Epoch:
@@ -122,7 +123,7 @@ def _train_epoch(
     step_done: Callable[[], object],
 ) -> Epoch:
     seed_dropout(model, seed, epoch)
-    order = shuffled(len(training.inputs), recipe.batch_size, seed=seed, epoch=epoch)
+    order = divisible(shuffled(len(training.inputs), recipe.batch_size, seed=seed, epoch=epoch), devices.count())
     sums: dict[str, float] = defaultdict(float)
     for indices, batch in zip(order, training.inputs.batches(order), strict=True):
         weights = None if training.weights is None else training.weights[indices]
@@ -130,7 +131,7 @@ def _train_epoch(
         for name, value in measures.items():
             sums[name] += float(value) * len(indices)
         step_done()
-    return {name: total / len(training.inputs) for name, total in sums.items()}
+    return {name: total / sum(map(len, order)) for name, total in sums.items()}
 
 
 def seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -26,6 +26,26 @@ class Mode(StrEnum):
     """Heads alone, each on the features of the frozen backbone."""
     FINE_TUNE = "fine-tune"
     """The backbone and its heads together."""
+
+
+class Watched(StrEnum):
+    """What of the validation split tells the best epoch of fine-tuning."""
+
+    LOSS = "val_loss"
+    """The lowest sum of all losses."""
+    ACCURACY = "val_accuracy"
+    CONCORDANCE = "val_ccc"
+    """The highest mean of the concordances of valence and arousal."""
+
+
+class Precision(StrEnum):
+    """Arithmetic of fine-tuning, by Keras's names; weights and losses are float32 in each."""
+
+    FLOAT32 = "float32"
+    MIXED_BFLOAT16 = "mixed_bfloat16"
+    """For GPUs since NVIDIA's Ampere, and processors with bfloat16 units."""
+    MIXED_FLOAT16 = "mixed_float16"
+    """For older GPUs; the loss is scaled, so that small gradients survive."""
 
 
 class ClassWeights(StrEnum):
@@ -51,7 +71,9 @@ class Recipe:
     epochs: Count = 10
     class_weights: ClassWeights = ClassWeights.NONE
     restore_best: bool = False
-    """Keep the epoch with the lowest validation loss instead of the last."""
+    """Keep the best epoch on the validation split instead of the last: the one with the lowest loss."""
+    test_time_flip: bool = False
+    """Export graphs that answer with the mean over a picture and its mirror image, at twice the work."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +81,12 @@ class FineTuning(Recipe):
     """How a backbone and its heads are trained together."""
 
     learning_rate: Positive = 4e-4
-    """The highest; it rises in a straight line during the warm-up, then falls to a hundredth along a cosine."""
+    """The highest; it rises in a straight line during the warm-up, then falls along a cosine."""
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Of the learning rate, what is left at the end."""
+    weight_decay: NotNegative = 0.0
+    """Share of each kernel, times the learning rate, that a step takes off (AdamW: Loshchilov and Hutter, 2019,
+    arXiv:1711.05101)."""
     batch_size: Count = 32
     epochs: Count = 30
     unfreeze_from: str | None = None
@@ -83,9 +110,19 @@ class FineTuning(Recipe):
     """Both parameters of the Beta distribution that pairs of pictures are mixed by (Zhang et al., 2018,
     arXiv:1710.09412); 0 mixes none."""
     averaging: Share = 0.0
-    """What the running mean of the weights keeps of itself at each step; the mean is what is exported. 0 takes the last
-    weights."""
+    """What the running mean of the weights keeps of itself at each step; the mean is what is measured and exported. 0
+    takes the weights as they are."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Epochs in a row without a better one after which training stops and the best is kept; 0 never stops it."""
+    watch: Watched = Watched.LOSS
+    """What tells the best epoch, for `patience` and `restore_best`."""
+    precision: Precision = Precision.FLOAT32
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best epoch is kept, and not the last."""
+        return self.restore_best or self.patience > 0
 
     def side(self, epoch: int) -> int:
         """The side of the pictures in an epoch, from 1."""
@@ -101,7 +138,9 @@ FROM_SCRATCH = replace(STUDY, learning_rate=1e-3)
 
 def recipe_for(backbone: Backbone, chosen: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """The chosen recipe, or the custom CNN's own, with the figures the user gave in their place."""
-    return replace(FROM_SCRATCH if backbone is Backbone.CUSTOM_CNN else chosen, **overrides)
+    recipe = FROM_SCRATCH if backbone is Backbone.CUSTOM_CNN else chosen
+    known = {one.name for one in fields(recipe)}
+    return replace(recipe, **{name: value for name, value in overrides.items() if name in known})
 
 
 def fingerprint(*facts: object) -> str:

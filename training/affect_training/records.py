@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from affect_contract.files import write_atomically
 from affect_contract.models import ServedModel, single
 from affect_contract.preprocess import PREPROCESS_VERSION
@@ -56,7 +58,8 @@ def write_provenance(directory: Path, model: ServedModel, document: dict[str, An
 
 def library_versions() -> dict[str, str]:
     """Versions of what decides a run's numbers, by name."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    versions = {name: version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), "keras_backend": keras.backend.backend()} | versions
 
 
 def shared_facts(data_digest: str, split: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -82,17 +85,16 @@ def _record(one: Trained, origins: dict[str, Origin]) -> dict[str, Any]:
         "feature_seconds": one.feature_seconds,
         "pictures_extracted": one.pictures_extracted,
         "training_seconds": one.training_seconds,
-        "temperature": one.temperature,
+        "calibration": None if one.calibration is None else asdict(one.calibration),
+        "kept_epoch": one.kept + 1,
         "epochs": one.epochs,
     }
 
 
 def _summary(part: dict[str, Any]) -> dict[str, Any]:
     """A network's record with the epochs reduced to the one whose weights were kept."""
-    epochs = part["epochs"]
-    kept = min(epochs, key=lambda epoch: epoch["val_loss"]) if part["recipe"]["restore_best"] else epochs[-1]
-    metrics = {name: value for name, value in kept.items() if name != "seconds"}
+    metrics = {name: value for name, value in part["epochs"][part["kept_epoch"] - 1].items() if name != "seconds"}
     return {
-        **{key: part[key] for key in ("recipe", "weights", "note", "parameters", "temperature")},
+        **{key: part[key] for key in ("recipe", "weights", "note", "parameters", "calibration")},
         "metrics": metrics,
     }

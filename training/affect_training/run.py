@@ -17,13 +17,13 @@ from affect_contract.models import Backbone, ServedModel, Task, fused, single
 from affect_contract.publication import publish
 from affect_dataset import layouts, split
 from affect_dataset.samples import Dataset, Split
-from affect_training import plots, records, weights
+from affect_training import devices, plots, records, weights
 from affect_training.backbones import build_base
 from affect_training.calibration import calibrate
 from affect_training.errors import TrainingError
-from affect_training.export import export, require_exporting_backend
+from affect_training.exporting import export_network
 from affect_training.feature_cache import FeatureCache
-from affect_training.fine_tuning import require_layer
+from affect_training.preconditions import require_labels, require_trainable
 from affect_training.recipe import STUDY, FineTuning, Recipe, fingerprint, recipe_for
 from affect_training.stages import Course, Trained, train_end_to_end, train_heads, train_together
 from affect_training.warmup import write_warmup
@@ -79,14 +79,14 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
         DatasetError: the data set or its split cannot be used.
         StoreError: the models directory cannot be read or written.
     """
-    require_exporting_backend()
     _prepare(order.models)
+    devices.use_all()
     chosen = weights.parse(order.weights, order.backbones)
     weights.require_files(chosen)
     bases = {backbone: build_base(backbone, one, seed=order.seed) for backbone, one in chosen.items()}
     recipes = {backbone: recipe_for(backbone, order.recipe, order.overrides) for backbone in order.backbones}
-    for backbone, base in bases.items():
-        _require_block(base, recipes[backbone])
+    for backbone, recipe in recipes.items():
+        require_trainable(recipe, order.tasks, bases.get(backbone))
     dataset = layouts.load(order.data, progress=tqdm)
     assignment = _split(order, dataset, report)
     with _workspace(order, _key(order, dataset, assignment, chosen, recipes)) as workspace:
@@ -99,6 +99,7 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
         )
         _calibrate(bases, chosen, course, order, report)
         trained = _train(order, bases, recipes, course)
+        _report_calibration(trained, report)
         facts = records.shared_facts(dataset.digest, _split_facts(assignment), order.seed)
         history = records.history(trained, {backbone: one.origin for backbone, one in chosen.items()}, facts)
         return _publish(order, workspace, trained, history, dataset, assignment)
@@ -114,11 +115,6 @@ def _prepare(models: Path) -> None:
         raise TrainingError(f"the models directory {models} cannot be written: {exc.strerror}") from exc
 
 
-def _require_block(base: keras.Model, recipe: Recipe) -> None:
-    if isinstance(recipe, FineTuning) and recipe.unfreeze_from is not None:
-        require_layer(base, recipe.unfreeze_from)
-
-
 def _split(order: Order, dataset: Dataset, report: Callable[[str], None]) -> split.Assignment:
     assignment, saved = split.read_or_assign(
         dataset, path=order.split_file, seed=order.split_seed, fractions=order.fractions
@@ -129,8 +125,10 @@ def _split(order: Order, dataset: Dataset, report: Callable[[str], None]) -> spl
     for reason, count in dataset.counts().items():
         report(f"left out, {reason}: {count:,}")
     for part in (Split.TRAIN, Split.VALIDATION):
-        if not assignment.samples(dataset, part):
+        samples = assignment.samples(dataset, part)
+        if not samples:
             raise TrainingError(f"the {part} split is empty: {len(dataset.samples):,} pictures are too few to divide")
+        require_labels(order.tasks, samples)
     return assignment
 
 
@@ -178,6 +176,16 @@ def _calibrate(
             report(f"{backbone} has a {records.RANDOM_BACKBONE_NOTE} (--weights {backbone}=none)")
             initial = fingerprint(base_digest(base), pictures)
             calibrate(base, paths, order.cache / "calibrated" / f"{backbone}-{initial}.weights.h5")
+
+
+def _report_calibration(trained: Sequence[Trained], report: Callable[[str], None]) -> None:
+    for one in trained:
+        if one.calibration is not None:
+            found = one.calibration
+            report(
+                f"{one.backbone}: temperature {found.temperature:.2f}; expected calibration error on the validation "
+                f"split {found.error_before:.3f} without it, {found.error_after:.3f} with it"
+            )
 
 
 def base_digest(base: keras.Model) -> str:
@@ -231,7 +239,13 @@ def _export(order: Order, folder: Path, trained: Sequence[Trained], history: dic
     for model, parts in tqdm(_servables(trained), desc="export", unit="model"):
         directory = folder / model.name
         heads = {part.task: part.head for part in parts}
-        export(directory, parts[0].base, heads, encoded_signature=order.encoded_signature)
+        export_network(
+            directory,
+            parts[0].base,
+            heads,
+            encoded_signature=order.encoded_signature,
+            test_time_flip=parts[0].recipe.test_time_flip,
+        )
         write_warmup(directory, model.name, encoded_signature=order.encoded_signature)
         records.write_provenance(directory, model, history)
         staged[model.name] = directory

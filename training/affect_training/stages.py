@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Final
 
 import keras
+import numpy as np
 
 from affect_contract.models import Backbone, Task, single
 from affect_dataset.samples import Sample
 from affect_training.backbones import build_base, build_head, chain
+from affect_training.checkpoint import best
 from affect_training.examples import labels, usable, weights
 from affect_training.feature_cache import FeatureCache
 from affect_training.features import extract
-from affect_training.fine_tuning import fine_tune, unfreeze
-from affect_training.inputs import Features, Inputs, Pictures
+from affect_training.fine_tuning import fine_tune
+from affect_training.inputs import Features, Inputs, Mirrored, Pictures
+from affect_training.joint import unfreeze
 from affect_training.loop import Epoch, Examples, predict, train
 from affect_training.recipe import FineTuning, Recipe
-from affect_training.temperature import apply, fitted
+from affect_training.temperature import Calibration, apply, fitted
 
 _PREDICT_BATCH: Final = 64
 
@@ -33,11 +36,13 @@ class Trained:
     head: keras.Model
     recipe: Recipe
     epochs: list[Epoch]
+    kept: int
+    """Index of the epoch whose weights were kept."""
     feature_seconds: float = 0.0
     """Spent on features in this run; those in the cache cost nothing."""
     pictures_extracted: int = 0
-    temperature: float | None = None
-    """What the logits were divided by; None where they were not."""
+    calibration: Calibration | None = None
+    """Of its logits; None where they were left as they were."""
 
     @property
     def training_seconds(self) -> float:
@@ -66,8 +71,6 @@ class Course:
 
     def usable(self, samples: Sequence[Sample]) -> list[Sample]:
         """The samples that carry the labels of any task of the course."""
-        for task in self.tasks:
-            usable(task, samples)
         return usable(Task.CLASSIFICATION if Task.CLASSIFICATION in self.tasks else Task.REGRESSION, samples)
 
     def checkpoint(self, backbone: Backbone, task: Task) -> Path:
@@ -87,7 +90,7 @@ def train_heads(
         head = build_head(task, base.output.shape[-1], recipe, seed=course.seed)
         sets = course.sets(task, recipe, lambda samples: Features(cache.rows([sample.digest for sample in samples])))
         epochs = _train(head, backbone, task, recipe, sets, course)
-        trained.append(Trained(backbone, task, base, head, recipe, epochs, seconds, extracted))
+        trained.append(Trained(backbone, task, base, head, recipe, epochs, _kept(epochs, recipe), seconds, extracted))
     return trained
 
 
@@ -113,26 +116,30 @@ def train_together(
         spent = dict.fromkeys(course.tasks, (0.0, 0))
     unfreeze(base, recipe.unfreeze_from)
     learnt = [course.usable(part) for part in (course.training, course.validation)]
-    epochs = fine_tune(
+    tuned = fine_tune(
         base, heads, recipe, *learnt, seed=course.seed, checkpoint=course.checkpoints / f"{base.name}.npz"
     )
-    temperature = _calibrated(base, heads[Task.CLASSIFICATION], course) if Task.CLASSIFICATION in heads else None
+    calibrations: dict[Task, Calibration] = {}
+    if Task.CLASSIFICATION in heads:
+        calibrations[Task.CLASSIFICATION] = _calibrated(base, heads[Task.CLASSIFICATION], recipe, course)
     return [
         Trained(
-            backbone, task, base, heads[task], recipe, epochs[task], *spent[task],
-            temperature=temperature if task is Task.CLASSIFICATION else None,
+            backbone, task, base, heads[task], recipe, tuned.epochs[task], tuned.kept, *spent[task],
+            calibration=calibrations.get(task),
         )
         for task in course.tasks
     ]  # fmt: skip
 
 
-def _calibrated(base: keras.Model, head: keras.Model, course: Course) -> float:
-    """Set the temperature of a head from the validation split."""
+def _calibrated(base: keras.Model, head: keras.Model, recipe: Recipe, course: Course) -> Calibration:
+    """Set the temperature of a head from the validation split, seen as the exported graph will see it."""
     pictures = Pictures([sample.path for sample in course.validation])
-    probabilities = predict(chain(base, head), pictures, batch_size=_PREDICT_BATCH)
-    temperature = fitted(probabilities, labels(Task.CLASSIFICATION, course.validation))
-    apply(head, temperature)
-    return temperature
+    views: list[Inputs] = [pictures, Mirrored(pictures)] if recipe.test_time_flip else [pictures]
+    network = chain(base, head)
+    probabilities = np.stack([predict(network, view, batch_size=_PREDICT_BATCH) for view in views])
+    calibration = fitted(probabilities, labels(Task.CLASSIFICATION, course.validation))
+    apply(head, calibration.temperature)
+    return calibration
 
 
 def train_end_to_end(backbone: Backbone, recipe: Recipe, course: Course) -> list[Trained]:
@@ -143,8 +150,12 @@ def train_end_to_end(backbone: Backbone, recipe: Recipe, course: Course) -> list
         head = build_head(task, base.output.shape[-1], recipe, seed=course.seed)
         sets = course.sets(task, recipe, lambda samples: Pictures([sample.path for sample in samples]))
         epochs = _train(chain(base, head), backbone, task, recipe, sets, course)
-        trained.append(Trained(backbone, task, base, head, recipe, epochs))
+        trained.append(Trained(backbone, task, base, head, recipe, epochs, _kept(epochs, recipe)))
     return trained
+
+
+def _kept(epochs: Sequence[Epoch], recipe: Recipe) -> int:
+    return best(epochs) if recipe.restore_best else len(epochs) - 1
 
 
 def _train(

@@ -1,0 +1,162 @@
+"""What each ingredient of fine-tuning brings: runs that differ in one thing, on the same pictures.
+
+Every variant is trained on the training split and read on the validation split, never on the test split. Differences
+to a run that differs in nothing have 95 % intervals from draws of the pictures in pairs; the cost is the ratio of the
+times. An interrupted call goes on where it stopped, and what is there is not trained again.
+
+    python bench/ingredients.py --data DIR --weights DIR --out DIR [--side 128] [--epochs 20] [--only NAME,NAME]
+"""
+
+import argparse
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from affect_client.evaluation.bootstrap import Draws, classification_draws, differences, intervals, regression_draws
+from affect_contract.models import AROUSAL, IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, VALENCE, Backbone, fused
+from affect_dataset import layouts
+from affect_dataset.samples import Sample, Split
+from affect_dataset.split import read_or_assign
+from affect_training.augmentation import Augmentation
+from affect_training.inputs import read_picture
+from affect_training.recipe import ClassWeights, FineTuning, Precision
+from affect_training.run import Order, run
+
+MODEL = fused(Backbone.MOBILENET_V2)
+BATCH = 32
+AS_IT_IS = "as it is"
+SHOWN = {"accuracy": "accuracy", f"{VALENCE} ccc": "CCC valence", f"{AROUSAL} ccc": "CCC arousal"}
+
+
+def variants(recipe: FineTuning) -> dict[str, FineTuning]:
+    """The recipe, and what differs from it in one thing, by name."""
+    still = Augmentation(flip=False, zoom=0.0, shift=0.0, rotation=0.0, colour=0.0, erase=0.0)
+    return {
+        AS_IT_IS: recipe,
+        "no changed pictures": replace(recipe, augmentation=still),
+        "flips alone": replace(recipe, augmentation=replace(still, flip=True)),
+        "a quarter of the pictures erased in part": replace(
+            recipe, augmentation=replace(recipe.augmentation, erase=0.25)
+        ),
+        "no mixup": replace(recipe, mixup=0.0),
+        "twice the mixup": replace(recipe, mixup=0.4),
+        "no label smoothing": replace(recipe, label_smoothing=0.0),
+        "squared error instead of concordance": replace(recipe, concordance=0.0, squared_error=4.0),
+        "squared error beside concordance": replace(recipe, squared_error=2.0),
+        "heads not trained before": replace(recipe, head_epochs=0),
+        "frozen up to block 6": replace(recipe, unfreeze_from="block_6_expand"),
+        "weights averaged": replace(recipe, averaging=0.995),
+        "weights averaged, rate falls to a tenth": replace(recipe, averaging=0.995, final_share=0.1),
+        "weight decay": replace(recipe, weight_decay=0.05),
+        "classes weighted": replace(recipe, class_weights=ClassWeights.BALANCED),
+        "mean over the mirrored picture": replace(recipe, test_time_flip=True),
+        "bfloat16": replace(recipe, precision=Precision.MIXED_BFLOAT16),
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one variant says of the validation split."""
+
+    scores: dict[str, float]
+    draws: Draws
+    seconds: float
+
+
+def outcome(options: argparse.Namespace, name: str, recipe: FineTuning) -> Outcome:
+    """Train a variant, unless it is there, and read the validation split with it."""
+    models = options.out / name.replace(" ", "_").replace(",", "")
+    if not (models / "runs").exists():
+        run(
+            Order(
+                data=options.data,
+                models=models,
+                cache=options.out / "cache",
+                backbones=(MODEL.backbone,),
+                weights=(str(options.weights),),
+                recipe=recipe,
+                seed=options.seed,
+                split_file=options.out / layouts.SPLIT_FILE,
+            ),
+            print,
+        )
+    samples = validation(options)
+    answers = predictions(models / MODEL.name / "1", samples)
+    known = np.array([sample.valence is not None for sample in samples])
+    true = np.array([sample.expression for sample in samples])
+    draws: dict[str, Any] = dict(classification_draws(true, answers[PROBABILITIES]))
+    scores = {"accuracy": float(np.mean(answers[PROBABILITIES].argmax(axis=1) == true))}
+    for track in (VALENCE, AROUSAL):
+        labels = np.array([getattr(sample, track) for sample in samples if sample.valence is not None])
+        found = regression_draws(labels, answers[track][known])
+        draws |= {f"{track} {metric}": values for metric, values in found.items()}
+        scores[f"{track} ccc"] = float(np.median(found["ccc"]))
+    history = json.loads((models / "runs" / "1" / "history.json").read_text())
+    seconds = max(record["training_seconds"] for record in history["models"].values())
+    return Outcome(scores, draws, seconds)
+
+
+def validation(options: argparse.Namespace) -> list[Sample]:
+    """The pictures that choose."""
+    dataset = layouts.load(options.data, progress=tqdm)
+    assignment, _ = read_or_assign(dataset, path=options.out / layouts.SPLIT_FILE)
+    return list(assignment.samples(dataset, Split.VALIDATION))
+
+
+def predictions(directory: Path, samples: list[Sample]) -> dict[str, Any]:
+    """What a SavedModel says, by output."""
+    serve = tf.saved_model.load(str(directory)).signatures[SERVING_SIGNATURE]
+    starts = range(0, len(samples), BATCH)
+    batches = [np.stack([read_picture(one.path) for one in samples[start : start + BATCH]]) for start in starts]
+    answers = [serve(**{IMAGES_INPUT: tf.constant(batch)}) for batch in batches]
+    return {
+        name: np.concatenate([answer[name].numpy() for answer in answers]).astype(np.float64) for name in answers[0]
+    }
+
+
+def row(name: str, found: Outcome, base: Outcome) -> str:
+    """One line of the table."""
+    cells = []
+    ends = intervals(differences(found.draws, base.draws))
+    for metric in SHOWN:
+        if found is base:
+            cells.append(f"{found.scores[metric]:.3f}")
+            continue
+        low, high = ends[metric] or (float("nan"), float("nan"))
+        cells.append(f"{found.scores[metric] - base.scores[metric]:+.3f} ({low:+.3f} to {high:+.3f})")
+    return f"| {name} | {' | '.join(cells)} | {found.seconds / base.seconds:.2f}x |"
+
+
+def main() -> None:
+    """Print the table, a line as soon as it is known."""
+    parser = argparse.ArgumentParser(description="Measure what each ingredient of fine-tuning brings.")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--side", type=int, default=128, help="of the pictures in training")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="names of variants, separated by commas")
+    options = parser.parse_args()
+    shortened = replace(FineTuning(), epochs=options.epochs, sides=((1, options.side),))
+    wanted = variants(shortened)
+    names = [AS_IT_IS, *(name for name in options.only.split(",") if name)] if options.only else list(wanted)
+    lines = [f"| | {' | '.join(SHOWN.values())} | time |", "|---|---|---|---|---|"]
+    base = outcome(options, AS_IT_IS, wanted[AS_IT_IS])
+    for name in names:
+        found = base if name == AS_IT_IS else outcome(options, name, wanted[name])
+        lines.append(row(name, found, base))
+        print(lines[-1], flush=True)
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

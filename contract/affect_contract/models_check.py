@@ -1,6 +1,6 @@
 """Everything in a models directory that would stop a TensorFlow Serving, or keep a version from being served."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
@@ -8,19 +8,21 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from affect_contract import store
-from affect_contract.models import MODELS, SERVING_SIGNATURE
+from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import server_files_pb2
+from affect_contract.proto.tfserving.v1.model_server_config_pb2 import ModelConfig
 from affect_contract.proto.tfserving.v1.serving_pb2 import SignatureDef
-from affect_contract.saved_models import SavedModelError, read_signatures, read_warmup
+from affect_contract.saved_models import SavedModelError, WarmupRecord, read_signatures, read_warmup
 from affect_contract.server_files import BATCHING_FILE, MONITORING_FILE
-from affect_contract.signatures import mismatch
+from affect_contract.signatures import mismatch, request_mismatch
 from affect_contract.store import PROVENANCE_FILE, WARMUP_FILE, Entry, StoreError
 
 Parsed = TypeVar("Parsed", bound=Message)
 Result = TypeVar("Result")
 
 _MAX_WARMUP_RECORDS: Final = 1000
-_POSITIVE: Final = ("max_enqueued_batches", "num_batch_threads")
+_LEAST: Final = {"batch_timeout_micros": 0, "max_enqueued_batches": 1, "num_batch_threads": 1}
+"""The least that a setting of the batching file may be."""
 
 
 def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
@@ -33,7 +35,10 @@ def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
     problems: list[str] = []
     limit = _tried(problems, _largest_batch, root / BATCHING_FILE)
     _tried(problems, _parsed, root / MONITORING_FILE, server_files_pb2.MonitoringConfig())
-    for entry in (_tried(problems, _entries, root) or {}).values():
+    for config in _tried(problems, _configs, root) or ():
+        entry = _tried(problems, store.entry_of, config, root)
+        if entry is None:
+            continue
         _check_base_path(problems, root, entry, mount)
         for version in entry.versions:
             directory = entry.directory(root) / str(version)
@@ -53,13 +58,13 @@ def _tried(problems: list[str], check: Callable[..., Result], *arguments: object
     return None
 
 
-def _entries(root: Path) -> store.Entries:
+def _configs(root: Path) -> Sequence[ModelConfig]:
     if not (root / store.CONFIG_FILE).exists():
         raise StoreError(f"{root} has no {store.CONFIG_FILE}: publish a model with affect-train --models {root}")
-    entries = store.read(root)
-    if not entries:
+    configs = store.read_configs(root)
+    if not configs:
         raise StoreError(f"{root / store.CONFIG_FILE} names no model: publish one with affect-train --models {root}")
-    return entries
+    return configs
 
 
 def _check_base_path(problems: list[str], root: Path, entry: Entry, mount: PurePosixPath | None) -> None:
@@ -96,16 +101,26 @@ def _check_warmup(path: Path, signatures: Mapping[str, SignatureDef] | None, lim
             "export the version again"
         )
     for record in records:
-        signature = record.signature or SERVING_SIGNATURE
-        if signatures is not None and signature not in signatures:
-            raise SavedModelError(
-                f"{path} asks for the signature {signature}, which the model lacks: export the version again"
-            )
-        if limit is not None and record.batch_size > limit:
-            raise SavedModelError(
-                f"{path} holds a record of {record.batch_size} pictures, more than the {limit} of max_batch_size in "
-                f"{BATCHING_FILE}, which stops the server: raise it, or export the version again"
-            )
+        problem = _problem_of(record, signatures, limit)
+        if problem:
+            raise SavedModelError(f"{path} {problem}")
+
+
+def _problem_of(record: WarmupRecord, signatures: Mapping[str, SignatureDef] | None, limit: int | None) -> str | None:
+    """Why a record would stop the server, as the end of a sentence; None where it would not."""
+    if limit is not None and record.batch_size > limit:
+        return (
+            f"holds a record of {record.batch_size} pictures, more than the {limit} of max_batch_size in "
+            f"{BATCHING_FILE}, which stops the server: raise it, or export the version again"
+        )
+    if signatures is None:
+        return None
+    if record.signature not in signatures:
+        return f"asks for the signature {record.signature}, which the model lacks: export the version again"
+    difference = request_mismatch(record.inputs, signatures[record.signature])
+    if difference:
+        return f"holds a record that {record.signature} does not take: {difference}; export the version again"
+    return None
 
 
 def _largest_batch(path: Path) -> int:
@@ -114,12 +129,18 @@ def _largest_batch(path: Path) -> int:
     largest = parameters.max_batch_size.value
     if largest < 1:
         raise StoreError(f"{path} sets no max_batch_size: set one, or remove the file and publish again")
-    for name in _POSITIVE:
-        if parameters.HasField(name) and getattr(parameters, name).value < 1:
-            raise StoreError(f"{path} sets {name} to {getattr(parameters, name).value}: make it 1 or more")
-    if sizes and (sizes != sorted(set(sizes)) or sizes[-1] != largest):
+    for name, least in _LEAST.items():
+        if parameters.HasField(name) and getattr(parameters, name).value < least:
+            raise StoreError(f"{path} sets {name} to {getattr(parameters, name).value}: make it {least} or more")
+    if sizes and (sizes != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != largest):
         raise StoreError(
-            f"{path} has the allowed_batch_sizes {sizes}: they must rise and end with max_batch_size {largest}"
+            f"{path} has the allowed_batch_sizes {sizes}: they must rise from 1 or more and end with max_batch_size "
+            f"{largest}"
+        )
+    if parameters.enable_large_batch_splitting.value and parameters.max_execution_batch_size.value > largest:
+        raise StoreError(
+            f"{path} sets max_execution_batch_size to {parameters.max_execution_batch_size.value}: make it "
+            f"max_batch_size {largest} or less"
         )
     return largest
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from affect_contract.models import SERVING_SIGNATURE
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_contract.store import SAVED_MODEL_FILE
 
@@ -28,6 +29,7 @@ class WarmupRecord(NamedTuple):
     """A request that is replayed before a version is called available."""
 
     signature: str
+    inputs: Mapping[str, pb.TensorProto]
     batch_size: int
 
 
@@ -70,7 +72,7 @@ def read_warmup(path: Path) -> Iterator[WarmupRecord]:
         sizes = {tensor.tensor_shape.dim[0].size for tensor in request.inputs.values() if tensor.tensor_shape.dim}
         if len(sizes) != 1:
             raise SavedModelError(f"{path} holds a record that is no Predict request: export the version again")
-        yield WarmupRecord(request.model_spec.signature_name, sizes.pop())
+        yield WarmupRecord(request.model_spec.signature_name or SERVING_SIGNATURE, request.inputs, sizes.pop())
 
 
 def _records(content: bytes, path: Path) -> Iterator[bytes]:

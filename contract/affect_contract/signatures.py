@@ -1,6 +1,7 @@
-"""Whether the signatures of a model are those of the contract."""
+"""Whether the signatures of a model are those of the contract, and whether a request is what a signature takes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 
 from affect_contract.labels import LABELS
 from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, ServedModel
@@ -28,16 +29,44 @@ def mismatch(model: ServedModel, signatures: Mapping[str, pb.SignatureDef]) -> s
     return None
 
 
+def request_mismatch(inputs: Mapping[str, pb.TensorProto], signature: pb.SignatureDef) -> str | None:
+    """What keeps a request's inputs from ``signature``, as the end of a sentence; None where nothing does."""
+    if set(inputs) != set(signature.inputs):
+        return f"its inputs are {_names(inputs)}, not {_names(signature.inputs)}"
+    for name, tensor in inputs.items():
+        wanted = signature.inputs[name]
+        if tensor.dtype != wanted.dtype:
+            return f"its input {name} is {_type_name(tensor.dtype)}, not {_type_name(wanted.dtype)}"
+        if not _fits(_sides(tensor.tensor_shape), wanted.tensor_shape):
+            return f"its input {name} has the shape {_sides(tensor.tensor_shape)}, not {_sides(wanted.tensor_shape)}"
+        held, size = len(tensor.tensor_content), prod(_sides(tensor.tensor_shape))
+        if tensor.dtype == pb.DT_UINT8 and held not in (0, size):
+            return f"its input {name} holds {held:,} bytes for {size:,} values"
+    return None
+
+
 def _difference(tensor: pb.TensorInfo, dtype: int, shape: tuple[int, ...]) -> str | None:
     if tensor.dtype != dtype:
         return f"is {_type_name(tensor.dtype)}, not {_type_name(dtype)}"
-    declared = [dim.size for dim in tensor.tensor_shape.dim]
+    declared = _sides(tensor.tensor_shape)
     if not tensor.tensor_shape.unknown_rank and declared != list(shape):
         return f"has the shape {declared}, not {list(shape)}"
     return None
 
 
-def _names(tensors: Mapping[str, pb.TensorInfo]) -> str:
+def _fits(sides: Sequence[int], wanted: pb.TensorShapeProto) -> bool:
+    """Whether a tensor of these sides may go where ``wanted`` is declared; -1 there is any length from 1."""
+    declared = [-1] * len(sides) if wanted.unknown_rank else _sides(wanted)
+    return len(sides) == len(declared) and all(
+        side > 0 and length in (-1, side) for side, length in zip(sides, declared, strict=True)
+    )
+
+
+def _sides(shape: pb.TensorShapeProto) -> list[int]:
+    return [dim.size for dim in shape.dim]
+
+
+def _names(tensors: Iterable[str]) -> str:
     return ", ".join(sorted(tensors)) or "none"
 
 

@@ -8,7 +8,7 @@ Only files are read and written here; who watches them, and when they have been 
 
 import fcntl
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -77,27 +77,22 @@ def read(root: Path) -> dict[str, Entry]:
     """
     if not root.is_dir():
         raise StoreError(f"there is no models directory {root}: train one with affect-train --models {root}")
-    config = root / CONFIG_FILE
-    if not config.exists():
+    if not (root / CONFIG_FILE).exists():
         return _unconfigured(root)
-    try:
-        text = config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise StoreError(f"{config} cannot be read: {exc}") from exc
-    return parse(text, root)
+    return {config.name: entry_of(config, root) for config in read_configs(root)}
 
 
-def parse(text: str, root: Path) -> dict[str, Entry]:
-    """Parse the text of a `models.config` that belongs to ``root``.
-
-    A version policy other than ``specific`` is resolved by what is on disk now.
+def read_configs(root: Path) -> Sequence[config_pb2.ModelConfig]:
+    """The entries of ``root``'s `models.config` as they stand there, sound or not.
 
     Raises:
-        StoreError: the text is no ModelServerConfig, or names something twice or not at all.
+        StoreError: it cannot be read, is no ModelServerConfig, or names a model twice.
     """
     where = root / CONFIG_FILE
     try:
-        message = text_format.Parse(text, config_pb2.ModelServerConfig())
+        message = text_format.Parse(where.read_text(encoding="utf-8"), config_pb2.ModelServerConfig())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StoreError(f"{where} cannot be read: {exc}") from exc
     except text_format.ParseError as exc:
         raise StoreError(f"{where} is not a ModelServerConfig that affect can keep: {exc}") from exc
     configs = message.model_config_list.config
@@ -105,7 +100,27 @@ def parse(text: str, root: Path) -> dict[str, Entry]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise StoreError(f"{where} names the model {twice[0]!r} twice: keep one of the two entries")
-    return {config.name: _from_message(config, root) for config in configs}
+    return configs
+
+
+def entry_of(config: config_pb2.ModelConfig, root: Path) -> Entry:
+    """What an entry of ``root``'s `models.config` says.
+
+    A version policy other than ``specific`` is resolved by what is on disk now.
+
+    Raises:
+        StoreError: a model server would refuse it.
+    """
+    base_path = PurePosixPath(config.base_path)
+    versions = _resolved_versions(config.model_version_policy, root / base_path.name)
+    entry = Entry(config.name, base_path, versions, dict(config.version_labels))
+    _check(entry, root / CONFIG_FILE)
+    if config.model_platform != _PLATFORM:
+        raise StoreError(
+            f"{root / CONFIG_FILE} gives {entry.name} the model_platform {config.model_platform!r}: "
+            f"set it to {_PLATFORM!r}"
+        )
+    return entry
 
 
 def render(entries: Entries) -> str:
@@ -163,19 +178,6 @@ def _unconfigured(root: Path) -> dict[str, Entry]:
             base_path = PurePosixPath((root / name).resolve())
             entries[name] = Entry(name, base_path, versions[-1:], {STABLE: versions[-1]})
     return entries
-
-
-def _from_message(config: config_pb2.ModelConfig, root: Path) -> Entry:
-    base_path = PurePosixPath(config.base_path)
-    versions = _resolved_versions(config.model_version_policy, root / base_path.name)
-    entry = Entry(config.name, base_path, versions, dict(config.version_labels))
-    _check(entry, root / CONFIG_FILE)
-    if config.model_platform != _PLATFORM:
-        raise StoreError(
-            f"{root / CONFIG_FILE} gives {entry.name} the model_platform {config.model_platform!r}: "
-            f"set it to {_PLATFORM!r}"
-        )
-    return entry
 
 
 def _resolved_versions(policy: config_pb2.ServableVersionPolicy, directory: Path) -> tuple[int, ...]:

@@ -46,16 +46,18 @@ def write_signatures(directory, *, tags=("serve",), **signatures):
     (directory / "saved_model.pb").write_bytes(saved.SerializeToString())
 
 
-def records(sizes, signature="serving_default"):
-    content = b""
+def records(sizes, signature="serving_default", name="images", dtype=pb.DT_UINT8, sides=(224, 224, 3), content=b""):
+    written = b""
     for size in sizes:
         log = pb.PredictionLog()
         log.predict_log.request.model_spec.signature_name = signature
-        log.predict_log.request.inputs["images"].tensor_shape.dim.add(size=size)
+        shape = pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=side) for side in (size, *sides)])
+        tensor = pb.TensorProto(dtype=dtype, tensor_shape=shape, tensor_content=content)
+        log.predict_log.request.inputs[name].CopyFrom(tensor)
         data = log.SerializeToString()
         length = struct.pack("<Q", len(data))
-        content += length + struct.pack("<I", checksum(length)) + data + struct.pack("<I", checksum(data))
-    return content
+        written += length + struct.pack("<I", checksum(length)) + data + struct.pack("<I", checksum(data))
+    return written
 
 
 def run(capsys, *arguments):
@@ -135,6 +137,31 @@ def a_warmup_of_another_signature(models):
     return "asks for the signature encoded_images, which the model lacks"
 
 
+def a_warmup_of_another_input(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,), name="pixels"))
+    return "serving_default does not take: its inputs are pixels, not images"
+
+
+def a_warmup_of_another_type(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,), dtype=pb.DT_FLOAT))
+    return "its input images is DT_FLOAT, not DT_UINT8"
+
+
+def a_warmup_of_another_size(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,), sides=(96, 96, 3)))
+    return "its input images has the shape [1, 96, 96, 3], not [-1, 224, 224, 3]"
+
+
+def a_warmup_of_no_picture(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((0,)))
+    return "its input images has the shape [0, 224, 224, 3], not [-1, 224, 224, 3]"
+
+
+def a_warmup_of_too_few_bytes(models):
+    (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,), content=b"123"))
+    return "its input images holds 3 bytes for 150,528 values"
+
+
 def a_warmup_without_end(models):
     (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,)) * 1001)
     return "holds 1,001 records"
@@ -176,12 +203,31 @@ def a_setting_nobody_knows(models):
 
 def sizes_that_do_not_rise(models):
     (models / "batching.config").write_text("max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 1")
-    return "must rise and end with max_batch_size"
+    return "must rise from 1 or more and end with max_batch_size"
 
 
 def batching_without_threads(models):
     (models / "batching.config").write_text("max_batch_size { value: 32 } num_batch_threads { value: 0 }")
     return "sets num_batch_threads to 0"
+
+
+def batching_before_the_first_picture(models):
+    (models / "batching.config").write_text("max_batch_size { value: 32 } batch_timeout_micros { value: -1 }")
+    return "sets batch_timeout_micros to -1: make it 0 or more"
+
+
+def batches_of_none(models):
+    sizes = "max_batch_size { value: 32 } allowed_batch_sizes: 0 allowed_batch_sizes: 32"
+    (models / "batching.config").write_text(sizes)
+    return "must rise from 1 or more"
+
+
+def batches_that_are_split_into_larger_ones(models):
+    (models / "batching.config").write_text(
+        "max_batch_size { value: 32 } enable_large_batch_splitting { value: true } "
+        "max_execution_batch_size { value: 64 }"
+    )
+    return "sets max_execution_batch_size to 64"
 
 
 def a_misspelt_batching_setting(models):
@@ -211,10 +257,13 @@ def no_monitoring(models):
         for change in (
             an_empty_saved_model, a_saved_model_cut_off, a_missing_version, another_signature,
             a_version_without_a_saved_model, a_saved_model_for_training, a_warmup_larger_than_a_batch, a_warmup_cut_off,
-            a_warmup_with_one_bit_turned, a_warmup_of_another_signature, a_warmup_without_end, no_platform,
+            a_warmup_with_one_bit_turned, a_warmup_of_another_signature, a_warmup_of_another_input,
+            a_warmup_of_another_type, a_warmup_of_another_size, a_warmup_of_no_picture, a_warmup_of_too_few_bytes,
+            a_warmup_without_end, no_platform,
             a_relative_base_path, a_label_with_a_hyphen, an_entry_without_versions, no_config, a_setting_nobody_knows,
-            sizes_that_do_not_rise, batching_without_threads, a_misspelt_batching_setting,
-            a_misspelt_monitoring_setting, batching_that_is_no_text, no_monitoring,
+            sizes_that_do_not_rise, batching_without_threads, batching_before_the_first_picture, batches_of_none,
+            batches_that_are_split_into_larger_ones, a_misspelt_batching_setting, a_misspelt_monitoring_setting,
+            batching_that_is_no_text, no_monitoring,
         )
     ],
 )  # fmt: skip
@@ -235,6 +284,20 @@ def test_all_problems_are_told_at_once_and_as_json_too(models, capsys):
     problems = json.loads(out)["problems"]
     assert len(problems) == len(sentences)
     assert all(any(sentence in problem for problem in problems) for sentence in sentences)
+
+
+def test_an_entry_that_is_refused_hides_nothing_of_the_others(models, capsys):
+    other = "densenet121_affect"
+    shutil.copytree(models / NAME, models / other)
+    (models / other / "1" / WARMUP_FILE).write_bytes(b"no records")
+    names = (NAME, other)
+    write(models, {name: Entry(name, models / name, (1,), {STABLE: 1}) for name in names})
+    config = models / "models.config"
+    config.write_text(config.read_text().replace(str(models / NAME), NAME))
+    status, _, err = run(capsys, "check", "--models", models)
+    assert status == 1
+    assert f"gives {NAME} the relative base_path" in err
+    assert f"{models / other / '1' / WARMUP_FILE} is cut off" in err
 
 
 def test_a_base_path_outside_the_mount_is_told(models, capsys):

@@ -155,7 +155,9 @@ def test_what_is_written_is_what_is_read(tmp_path_factory, models):
         name: Entry(name, PurePosixPath("/models") / name, tuple(sorted({7, *named.values()})), named)
         for name, named in models.items()
     }
-    assert store.parse(store.render(entries), tmp_path_factory.getbasetemp()) == entries
+    root = tmp_path_factory.mktemp("models")
+    store.write(root, entries)
+    assert store.read(root) == entries
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 import psutil
-from tests.tfserving.process import free_port, server_command, start, stop, wait_until_it_answers
+from tests.tfserving.process import free_port, model_server, server_command
 
 from affect_dataset.faces import write_faces
 
@@ -65,7 +65,7 @@ def main() -> None:
             _print_size(port, pictures)
             _print_recovery()
         if options.models:
-            with _model_server(options.models, root) as port:
+            with _pinned_model_server(options.models, root) as port:
                 _print_table(f"a fused MobileNetV2 run by {server_command()[-1]}", _compare(port, pictures, options))
 
 
@@ -138,16 +138,12 @@ _ON_ITS_CORE = (
 
 
 @contextmanager
-def _model_server(models: Path, root: Path) -> Iterator[int]:
-    port, log = free_port(), root / "model_server.log"
-    process = start(models.resolve(), port, log=log)
-    try:
-        wait_until_it_answers(process, port, log)
+def _pinned_model_server(models: Path, root: Path) -> Iterator[int]:
+    with model_server(models.resolve(), root) as (process, port):
         for thread in psutil.Process(process.pid).threads():
-            os.sched_setaffinity(thread.id, {LOAD_CORE})
+            with suppress(ProcessLookupError):  # a thread that waited for a call may have ended since
+                os.sched_setaffinity(thread.id, {LOAD_CORE})
         yield port
-    finally:
-        stop(process)
 
 
 def _print_table(what: str, ways: dict[str, Measured]) -> None:

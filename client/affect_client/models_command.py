@@ -103,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         "--in-flight",
         type=_positive,
         default=_IN_FLIGHT,
-        help="calls that may be under way at a time: replicas of the gateway x requests in flight in each; more are "
-        "refused as overload (default: %(default)s)",
+        help="calls that may be under way at a time: replicas of the gateway x requests in flight in each, twice that "
+        "for backbones without a fused model; more are refused as overload (default: %(default)s)",
     )
     flags.add_argument("--one-per-line", action="store_true", help="the flags alone, a line each")
     flags.set_defaults(run=_flags)

@@ -22,8 +22,11 @@ _BATCH_THREADS: Final = 4
 """Batches that run at a time; TensorFlow's own threads, as many as cores, are shared between them."""
 _RELOAD_S: Final = 1
 _LOAD_THREADS: Final = 2
-_CONNECTION_AGE: Final = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=5000"
-"""Gateways look for new servers only when a connection ends; this ends each after half a minute, gently."""
+_CONNECTION_AGE: Final = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
+"""Gateways look for new servers only when a connection ends; this ends each after half a minute, and what is under way
+on it has as long as a request has by default."""
+_SPARE_THREADS: Final = 8
+"""Beside those that answer: one that waits for the next call, one for each gateway's look at the models, and probes."""
 
 
 def batching_parameters() -> server_files_pb2.BatchingParameters:
@@ -61,7 +64,7 @@ def flags(mount: PurePosixPath, *, in_flight: int, port: int = GRPC_PORT, rest_p
     Args:
         mount: the models directory as the server sees it, absolute.
         in_flight: calls that all gateways together may have under way; each takes a thread of the server, and one
-            beyond them fails.
+            that finds none fails.
         port: of gRPC.
         rest_port: of REST, which also has the metrics.
     """
@@ -75,7 +78,7 @@ def flags(mount: PurePosixPath, *, in_flight: int, port: int = GRPC_PORT, rest_p
         "enable_batching": "true",
         "batching_parameters_file": str(mount / BATCHING_FILE),
         "monitoring_config_file": str(mount / MONITORING_FILE),
-        "grpc_max_threads": str(in_flight),
+        "grpc_max_threads": str(in_flight + _SPARE_THREADS),
         "grpc_channel_arguments": _CONNECTION_AGE,
         # Without threads of its own, loading a version holds up what is served.
         "num_load_threads": str(_LOAD_THREADS),

@@ -5,8 +5,10 @@ Run against a real TensorFlow Serving where ``TFSERVING_BIN`` names one.
 
 import asyncio
 import shutil
+import signal
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 import grpc
@@ -51,7 +53,7 @@ def labelled_models(trained, tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(labelled_models, tmp_path_factory):
     """A model server that answers; gives its port."""
-    with process.model_server(labelled_models, tmp_path_factory.mktemp("server")) as port:
+    with process.model_server(labelled_models, tmp_path_factory.mktemp("server")) as (_, port):
         yield port
 
 
@@ -142,29 +144,26 @@ def test_the_gateway_stays_small_and_loads_no_tensorflow(server):
 
 
 def test_a_restart_of_the_model_server_under_load_says_nothing_but_not_ready(labelled_models, tmp_path):
-    port, log = process.free_port(), tmp_path / "log"
-    server = process.start(labelled_models, port, log=log)
-    process.wait_until_it_answers(server, port, log)
-    seen: list[str] = []
-    with gateway_process("--tfserving", f"127.0.0.1:{port}", "--backbones", "mobilenet_v2") as (_, http, _):
-        wanted = asyncio.run(one_answer(http))
-        running = threading.Event()
-        loads = [threading.Thread(target=load, args=(http, running, wanted, seen)) for _ in range(3)]
-        for one in loads:
-            one.start()
-        time.sleep(1)
-        process.stop(server)
-        until(lambda: not ready(http), 5)
-        server = process.start(labelled_models, port, log=log)
-        try:
-            process.wait_until_it_answers(server, port, log)
-            until(lambda: ready(http), 10)
-            asyncio.run(one_answer(http))
-        finally:
-            running.set()
+    port, seen = process.free_port(), []
+    with ExitStack() as server:
+        server.enter_context(process.model_server(labelled_models, tmp_path, port))
+        with gateway_process("--tfserving", f"127.0.0.1:{port}", "--backbones", "mobilenet_v2") as (_, http, _):
+            wanted = asyncio.run(one_answer(http))
+            ended = threading.Event()
+            loads = [threading.Thread(target=load, args=(http, ended, wanted, seen)) for _ in range(3)]
             for one in loads:
-                one.join()
-            process.stop(server)
+                one.start()
+            try:
+                until(lambda: seen.count("answered") > 20, 30)
+                server.close()
+                until(lambda: not ready(http), 5)
+                server.enter_context(process.model_server(labelled_models, tmp_path, port))
+                until(lambda: ready(http), 10)
+                asyncio.run(one_answer(http))
+            finally:
+                ended.set()
+                for one in loads:
+                    one.join()
     assert set(seen) == {"answered", ErrorCode.MODEL_NOT_READY}
 
 
@@ -202,10 +201,12 @@ def until(condition, timeout_s):
 
 
 def test_a_stuck_model_server_is_noticed_and_found_again(labelled_models, tmp_path):
-    with process.model_server(labelled_models, tmp_path) as port:
-        stuck = next(one for one in psutil.process_iter(["cmdline"]) if f"--port={port}" in (one.info["cmdline"] or []))
-        with gateway_process("--tfserving", f"127.0.0.1:{port}") as (_, http, _):
-            stuck.suspend()
-            until(lambda: not ready(http), 15)
-            stuck.resume()
-            until(lambda: ready(http), 10)
+    with (
+        process.model_server(labelled_models, tmp_path) as (server, port),
+        gateway_process("--tfserving", f"127.0.0.1:{port}") as (_, http, _),
+    ):
+        until(lambda: ready(http), 10)
+        process.send(server, signal.SIGSTOP)
+        until(lambda: not ready(http), 15)
+        process.send(server, signal.SIGCONT)
+        until(lambda: ready(http), 10)

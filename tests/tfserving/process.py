@@ -4,12 +4,13 @@ Both are started with the command line that `affect-models flags` prints.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import grpc
@@ -41,20 +42,32 @@ def start(models: Path, port: int, *, in_flight: int = 64, log: Path | None = No
     words = [*server_command(), *(f"--{name}={value}" for name, value in wanted.items())]
     with (log or Path(os.devnull)).open("ab") as file:
         return subprocess.Popen(
-            words, cwd=ROOT, stdout=file, stderr=file, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+            words,
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+            start_new_session=True,
         )
+
+
+def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Signal the server, whether it was started itself or by a script that waits for it."""
+    os.killpg(process.pid, number)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End it at once; the real one does not heed SIGTERM when it is a container's first process."""
-    process.kill()
+    with suppress(ProcessLookupError):
+        send(process, signal.SIGKILL)
     process.wait()
 
 
 def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait for the port; a server opens it when all its models are loaded."""
     ends = time.monotonic() + START_S
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    # Loading takes its time, and gRPC would ask less and less often.
+    with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_reconnect_backoff_ms", 500)]) as channel:
         while time.monotonic() < ends:
             assert process.poll() is None, (
                 f"the model server ended with {process.returncode}: {log.read_text()[-2000:]}"
@@ -68,12 +81,12 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path
 
 
 @contextmanager
-def model_server(models: Path, tmp_path: Path) -> Iterator[int]:
-    """A model server of a models directory that answers; gives its port."""
-    port, log = free_port(), tmp_path / "model_server.log"
+def model_server(models: Path, folder: Path, port: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A model server of a models directory that answers, on a free port if none is given; its log is in ``folder``."""
+    port, log = port or free_port(), folder / "model_server.log"
     process = start(models, port, log=log)
     try:
         wait_until_it_answers(process, port, log)
-        yield port
+        yield process, port
     finally:
         stop(process)

@@ -349,7 +349,8 @@ def test_the_flags_name_the_files_that_are_there(models, capsys):
     flags = dict(line.removeprefix("--").split("=", 1) for line in out.splitlines())
     for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
         assert (models / flags[name]).is_file()
-    assert (flags["port"], flags["grpc_max_threads"], flags["enable_batching"]) == ("9000", "48", "true")
+    assert (flags["port"], flags["enable_batching"]) == ("9000", "true")
+    assert int(flags["grpc_max_threads"]) > 48, "a thread has to listen while 48 answer"
 
 
 def test_the_command_line_is_one_line_for_a_shell(models, capsys):

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
+from urllib.request import getproxies
 
 import httpx
 
 from affect_client import http_wire as wire
+from affect_client.http_deadline import DeadlineTransport
 from affect_client.http_wire import Call
 from affect_client.many import Outcome, Picture, picture_bytes, picture_bytes_async
 from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, require_sound
@@ -53,7 +55,11 @@ class Client(BlockingClient):
         require_sound(timeout_s, retries, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
-        self._http = httpx.Client(transport=transport, **wire.connection(base_url, api_key))
+        options = wire.connection(base_url, api_key)
+        # A transport of our own keeps httpx from the proxies of the environment.
+        if transport is None and not (options["trust_env"] and getproxies()):
+            transport = DeadlineTransport(verify=options["verify"], limits=options["limits"])
+        self._http = httpx.Client(transport=transport, **options)
 
     def close(self) -> None:
         """Close all connections."""
@@ -89,11 +95,8 @@ class Client(BlockingClient):
         return attempted(lambda left_s: self._once(call, left_s), self._timeout_s, self._retries)
 
     def _once(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
-        with (
-            wire.translated(self._http.base_url, self._timeout_s),
-            self._http.stream(**call.request, **wire.allowance(left_s)) as incoming,
-        ):
-            response = wire.received(incoming, left_s())
+        with wire.translated(self._http.base_url, self._timeout_s):
+            response = self._http.request(**call.request, **wire.allowance(left_s))
         return call.read(response)
 
 

@@ -1,6 +1,5 @@
 """Calls of the HTTP API and the reading of their answers: everything of a client but the sending."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import httpx
 import pydantic
 
 from affect_client.errors import ServiceUnreachable
+from affect_client.http_deadline import SecondsLeft
 from affect_client.loopback import is_loopback
 from affect_client.many import Outcome
 from affect_client.options import bearer
@@ -75,27 +75,8 @@ def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
     }
 
 
-def received(incoming: httpx.Response, left_s: float) -> httpx.Response:
-    """The whole of a streamed response.
-
-    httpx's limit is on each read, so that a server could drip its answer for as long as it likes.
-
-    Raises:
-        httpx.ReadTimeout: the body is not there after ``left_s`` seconds.
-    """
-    ends = time.monotonic() + left_s
-    chunks = []
-    for chunk in incoming.iter_bytes():
-        chunks.append(chunk)
-        if time.monotonic() > ends:
-            raise httpx.ReadTimeout("the answer came too slowly", request=incoming.request)
-    headers = incoming.headers.copy()
-    headers.pop("Content-Encoding", None)  # it is decoded
-    return httpx.Response(incoming.status_code, headers=headers, content=b"".join(chunks), request=incoming.request)
-
-
 class _TimeLeft(Mapping[str, float]):
-    """The time of httpx's steps (pool, connect, write, read): for each what is left when it begins.
+    """The time of httpx's steps (pool, connect, write, read): for each what is left when it begins, and passes.
 
     Plain numbers would hold for every step anew, so that together they could take several times as long.
     """
@@ -104,7 +85,7 @@ class _TimeLeft(Mapping[str, float]):
         self._left_s = left_s
 
     def __getitem__(self, step: str) -> float:
-        return self._left_s()
+        return SecondsLeft(self._left_s())
 
     def __iter__(self) -> Iterator[str]:
         return iter(_STEPS)
@@ -119,12 +100,14 @@ def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
     Raises:
         ServiceUnreachable: the URL can name no gateway.
     """
+    # No proxy of the environment reaches what listens on this machine's loopback.
+    trust_env = not is_loopback(_host(base_url))
     return {
         "base_url": base_url.rstrip("/"),
         "headers": {"Authorization": bearer(api_key)} if api_key else {},
         "limits": _LIMITS,
-        # No proxy of the environment reaches what listens on this machine's loopback.
-        "trust_env": not is_loopback(_host(base_url)),
+        "trust_env": trust_env,
+        "verify": httpx.create_ssl_context(trust_env=trust_env),
     }
 
 

@@ -178,16 +178,26 @@ async def test_the_steps_of_a_request_share_its_time(ask, gateway):
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call_may_take(kind):
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (b"HTTP/1.1 200 OK\r\nX-Endless: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["body", "chunk", "header", "informational"],
+)
+async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call_may_take(kind, start, drop):
     dripped, ended = [], asyncio.Event()
 
     async def drip(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        writer.write(start)
         with suppress(ConnectionError):
             while not writer.is_closing():
-                writer.write(b" ")
-                dripped.append(time.monotonic())
+                writer.write(drop)
+                dripped.append(drop)
                 await writer.drain()
                 await asyncio.sleep(0.05)
         writer.close()
@@ -196,14 +206,49 @@ async def test_an_answer_that_drips_is_not_waited_for_longer_than_the_whole_call
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(DeadlineExceeded, match=r"did not answer within 0\.3 s"):
-            if kind is Client:
-                with Client(url, timeout_s=0.3) as client:
-                    await asyncio.to_thread(client.models)
-            else:
-                async with AsyncClient(url, timeout_s=0.3) as client:
-                    await client.models()
+            await _asked(kind, url, "models")
         assert 1 < len(dripped) < 100
         await ended.wait()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_a_picture_that_is_taken_slowly_is_not_sent_for_longer_than_the_whole_call_may_take(kind):
+    over, ended = asyncio.Event(), asyncio.Event()
+
+    async def sip(reader, writer):
+        while not over.is_set():
+            await reader.read(2**16)
+            await asyncio.sleep(0.05)
+        writer.close()
+        ended.set()
+
+    async with await asyncio.start_server(sip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            await _asked(kind, url, "predict", bytes(2**25))
+        assert time.monotonic() - started < 5
+        over.set()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_a_proxy_of_the_environment_is_on_the_way_to_others_and_not_to_loopback(kind, gateway, monkeypatch):
+    with gateway.listening() as url:
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        assert await _asked(kind, url, "models", timeout_s=10)
+        monkeypatch.setenv("http_proxy", url)
+        assert await _asked(kind, URL, "models", timeout_s=10), "a name that only a proxy can know"
+
+
+async def _asked(kind, url, method, *arguments, timeout_s=0.3):
+    """What a method of a client of ``kind`` gives."""
+    if kind is Client:
+        with Client(url, timeout_s=timeout_s) as client:
+            return await asyncio.to_thread(getattr(client, method), *arguments)
+    async with AsyncClient(url, timeout_s=timeout_s) as client:
+        return await getattr(client, method)(*arguments)
 
 
 @pytest.mark.parametrize("never_connected", [True, False])

@@ -13,7 +13,7 @@ from affect_client.http_deadline import SecondsLeft
 from affect_client.loopback import is_loopback
 from affect_client.many import Outcome
 from affect_client.options import bearer
-from affect_contract.errors import AffectError, DeadlineExceeded
+from affect_contract.errors import AffectError, DeadlineExceeded, InvalidRequest
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
 
@@ -156,7 +156,12 @@ def _no_url(text: str) -> ServiceUnreachable:
 
 def _query(backbone: str | None, version: int | None, label: str | None) -> dict[str, Any]:
     choice = {"backbone": backbone, "version": version, "label": label}
-    return {"params": {name: value for name, value in choice.items() if value is not None}}
+    params = httpx.QueryParams({name: value for name, value in choice.items() if value is not None})
+    try:
+        str(params)
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest(f"no request can hold the backbone or label given: {exc}") from exc
+    return {"params": params}
 
 
 def _body(response: httpx.Response, shape: type[Body], *statuses: int) -> Body:

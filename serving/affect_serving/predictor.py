@@ -29,6 +29,8 @@ from affect_serving.metrics import Metrics
 from affect_serving.routing import route, served_backbones
 from affect_serving.settings import Settings
 
+_MAX_VERSION: Final = 2**63 - 1
+"""What a message of TensorFlow Serving, or of the gRPC API, can hold."""
 _STABLE: Final = Selector()
 _ANY: Final = "any backbone"
 """What is waited for while nothing is known to be served."""
@@ -54,8 +56,8 @@ def select_version(version: int | None, label: str | None) -> Selector:
     """
     if version is not None and label is not None:
         raise InvalidRequest("give a version or a label, not both")
-    if version is not None and version < 1:
-        raise InvalidRequest(f"version {version} cannot be: versions are whole numbers from 1")
+    if version is not None and not 1 <= version <= _MAX_VERSION:
+        raise InvalidRequest(f"version {version} cannot be: versions are whole numbers from 1 to {_MAX_VERSION}")
     return Selector(version, label)
 
 

@@ -268,12 +268,27 @@ async def written(pipe, reading):
             return
 
 
-@pytest.mark.parametrize("choice", [{"version": 1, "label": "stable"}, {"version": 2**63}])
-def test_a_choice_that_cannot_be_is_an_error_of_its_request(ask, choice):
-    with pytest.raises((InvalidRequest, UnknownModel)):
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"version": 1, "label": "stable"},
+        {"version": 0},
+        {"version": 2**63},
+        {"version": 2**64 + 1},
+        {"label": "\udcff"},
+    ],
+    ids=["both", "0", "2**63", "2**64+1", "no UTF-8"],
+)
+def test_a_choice_that_cannot_be_is_an_invalid_request_on_every_surface(ask, choice):
+    with pytest.raises(InvalidRequest):
         ask("predict", JPEG, **choice)
     (answered,) = ask("predict_many", [JPEG], **choice)
-    assert isinstance(answered.outcome, InvalidRequest | UnknownModel)
+    assert isinstance(answered.outcome, InvalidRequest)
+
+
+def test_the_largest_version_there_could_be_is_only_unknown(ask):
+    with pytest.raises(UnknownModel):
+        ask("predict", JPEG, version=2**63 - 1)
 
 
 def test_progress_goes_to_stderr(ask, capsys):

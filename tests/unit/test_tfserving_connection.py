@@ -77,6 +77,24 @@ async def test_a_certificate_that_does_not_match_names_the_settings(certificate,
     assert "AFFECT_TFSERVING_CA" in answer.json()["detail"]
 
 
+async def test_a_server_that_speaks_tls_unasked_names_the_setting(certificate):
+    async with tls_server(certificate) as port, gateway_at(port) as client:
+        answer = await client.post("/predict", content=JPEG)
+        ready = await client.get("/readyz")
+    assert answer.json()["code"] == "model_not_ready"
+    assert "AFFECT_TFSERVING_TLS" in answer.json()["detail"]
+    assert "AFFECT_TFSERVING_TLS" in next(iter(ready.json()["reasons"].values()))
+
+
+async def test_a_server_that_wants_to_know_its_clients_names_the_setting(certificate):
+    async with tls_server(certificate, of_clients=True) as port:
+        settings = {"tfserving_tls": True, "tfserving_ca": certificate[0]}
+        async with gateway_at(port, **settings, tfserving_server_name="tfserving.example") as client:
+            answer = await client.post("/predict", content=JPEG)
+    assert answer.json()["code"] == "model_not_ready"
+    assert "AFFECT_TFSERVING_CERT" in answer.json()["detail"]
+
+
 class WebServer:
     """Answers everything as a web server does."""
 

@@ -26,6 +26,11 @@ class Meaning(NamedTuple):
 _AWAY: Final = Meaning(
     ModelNotReady, "TensorFlow Serving does not answer: try again in a moment, or see AFFECT_TFSERVING"
 )
+_CLOSED: Final = Meaning(
+    ModelNotReady,
+    "TensorFlow Serving closed the connection: try again in a moment; where that does not help, compare "
+    "AFFECT_TFSERVING_TLS with what it speaks, and AFFECT_TFSERVING_CERT with whom it lets in",
+)
 _REFUSED: Final = Meaning(
     BackendError, "TensorFlow Serving refused the request: see the gateway's log, and run affect-models check"
 )
@@ -92,6 +97,7 @@ _BY_TEXT: Final = {
         ("verification check failed", _NO_TRUST),
         ("failed parsing http/2", _OTHER_MAKE),
         ("http1", _OTHER_MAKE),
+        ("socket closed", _CLOSED),
     ),
 }
 """Texts that make a status mean something else, in lower case."""
@@ -115,7 +121,7 @@ def translated(error: grpc.aio.AioRpcError) -> AffectError:
 def obstacle(error: grpc.aio.AioRpcError) -> AffectError:
     """What stands between a server that cannot be asked what it serves and every request."""
     error_of_request = translated(error)
-    if isinstance(error_of_request, BackendError):
+    if isinstance(error_of_request, (BackendError, ModelNotReady)):
         return error_of_request
     return _AWAY.error(_AWAY.detail, retry_after_s=_RETRY_S)
 

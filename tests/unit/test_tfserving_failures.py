@@ -149,6 +149,23 @@ async def test_a_mute_server_is_noticed_and_found_again(server):
         await becomes(lambda: is_ready(client))
 
 
+async def test_a_server_that_answers_is_not_away_though_it_is_too_busy_to_say_what_it_serves(server, monkeypatch):
+    async with backend_of(server) as backend:
+        backend._watch.cancel()
+
+        async def late():
+            raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, None, None, "on purpose")
+
+        monkeypatch.setattr(backend._survey, "take", late)
+        for _ in range(3):
+            await backend._look()
+            assert (await ask(backend)).version == 1
+        await backend._look()
+        await backend._look()
+        with pytest.raises(ModelNotReady):
+            await ask(backend)
+
+
 async def test_calls_that_found_no_connection_are_sent_again_within_a_tenth_of_all(server, monkeypatch):
     async with backend_of(server) as backend:
         await ask(backend)

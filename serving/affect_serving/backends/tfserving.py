@@ -110,6 +110,7 @@ class TfServingBackend:
         except grpc.aio.AioRpcError as exc:
             _log.debug("%s: %s: %s", model.name, exc.code().name, exc.details())
             raise translated(exc) from exc
+        self._failed_surveys = 0  # what answers is not away, were it too busy to say what it serves
         answer = wire.model_answer(response, model, len(images))
         if selector.version is not None and answer.version != selector.version:
             raise BackendError(

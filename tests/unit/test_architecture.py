@@ -1,6 +1,7 @@
 """Who imports whom: one direction, and heavy packages in their adapters alone."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,15 @@ def test_neither_gateway_nor_client_loads_tensorflow(module):
         f"import sys, {module}; sys.exit(bool({{'tensorflow', 'keras', 'sklearn', 'matplotlib'}} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_embedded_runtime_neither_reports_its_import_nor_writes_into_the_home_directory(tmp_path):
+    code = (
+        "import sys, affect_serving.backends.embedded;"
+        "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"HOME": str(tmp_path)}, check=False).returncode
+        == 0
+    )
+    assert list(tmp_path.iterdir()) == []

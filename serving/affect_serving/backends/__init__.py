@@ -1,1 +1,6 @@
 """The runtimes that can stand behind the gateway."""
+
+import sys
+
+# OpenVINO reports its import to Google Analytics, and writes into the home directory, where it finds this package.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

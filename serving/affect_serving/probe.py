@@ -1,0 +1,36 @@
+"""``python -m affect_serving.probe [PATH]``: whether the gateway in the same container answers, without shell or curl.
+
+Of the standard library alone, and of no settings but the port: it runs every few seconds.
+"""
+
+import http.client
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+_READINESS: Final = "/readyz"
+_PORT: Final = "8080"
+_TIMEOUT_S: Final = 3.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Ask, say what was answered; the result is the exit status: 0 for 200, 1 for anything else or no answer."""
+    path = next(iter(sys.argv[1:] if arguments is None else arguments), _READINESS)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", int(os.environ.get("AFFECT_HTTP_PORT", _PORT)), timeout=_TIMEOUT_S
+    )
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        print(f"{path}: {response.status} {response.read().decode(errors='replace')}")  # noqa: T201
+    except (OSError, http.client.HTTPException) as exc:
+        print(f"{path}: no answer ({exc})")  # noqa: T201
+        return 1
+    finally:
+        connection.close()
+    return 0 if response.status == http.HTTPStatus.OK else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,6 +7,7 @@ Only files are read and written here; who watches them, and when they have been 
 """
 
 import fcntl
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,13 +74,16 @@ def read(root: Path) -> dict[str, Entry]:
     Without `models.config` each of the contract's models serves its highest version, labelled stable.
 
     Raises:
-        StoreError: no such directory, or a `models.config` that a model server would refuse.
+        StoreError: no such directory, one that may not be read, or a `models.config` that a model server would refuse.
     """
-    if not root.is_dir():
-        raise StoreError(f"there is no models directory {root}: train one with affect-train --models {root}")
-    if not (root / CONFIG_FILE).exists():
-        return _unconfigured(root)
-    return {config.name: entry_of(config, root) for config in read_configs(root)}
+    try:
+        if not root.is_dir():
+            raise StoreError(f"there is no models directory {root}: train one with affect-train --models {root}")
+        if not (root / CONFIG_FILE).exists():
+            return _unconfigured(root)
+        return {config.name: entry_of(config, root) for config in read_configs(root)}
+    except OSError as exc:
+        raise _unreadable(exc, root) from exc
 
 
 def read_configs(root: Path) -> Sequence[config_pb2.ModelConfig]:
@@ -91,7 +95,9 @@ def read_configs(root: Path) -> Sequence[config_pb2.ModelConfig]:
     where = root / CONFIG_FILE
     try:
         message = text_format.Parse(where.read_text(encoding="utf-8"), config_pb2.ModelServerConfig())
-    except (OSError, UnicodeDecodeError) as exc:
+    except OSError as exc:
+        raise _unreadable(exc, root) from exc
+    except UnicodeDecodeError as exc:
         raise StoreError(f"{where} cannot be read: {exc}") from exc
     except text_format.ParseError as exc:
         raise StoreError(f"{where} is not a ModelServerConfig that affect can keep: {exc}") from exc
@@ -168,6 +174,12 @@ def locked(root: Path) -> Iterator[None]:
     with (root / _LOCK_FILE).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _unreadable(exc: OSError, root: Path) -> StoreError:
+    return StoreError(
+        f"{exc.filename} cannot be read: {exc.strerror}; user {os.getuid()} needs to read everything in {root}"
+    )
 
 
 def _unconfigured(root: Path) -> dict[str, Entry]:

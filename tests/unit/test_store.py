@@ -214,6 +214,18 @@ def test_a_missing_directory_is_refused_with_the_way_to_make_one(tmp_path):
         store.read(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("method", ["is_dir", "exists", "read_text"])
+def test_a_directory_that_may_not_be_read_is_refused_with_who_needs_to(tmp_path, monkeypatch, method):
+    (tmp_path / store.CONFIG_FILE).touch()
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(StoreError, match=r"cannot be read: Permission denied; user \d+ needs to read everything in "):
+        store.read(tmp_path)
+
+
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "models").write_text("a file in the way")
     with pytest.raises(StoreError, match="cannot publish to|there is no models directory"):

@@ -20,9 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False, prog="python -m affect_training.imagenet", description="Download ImageNet weights."
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to put them into")
-    parser.add_argument(
-        "--backbones", default=",".join(PRETRAINED), metavar="A,B", help="which (default: %(default)s)"
-    )
+    parser.add_argument("--backbones", default=",".join(PRETRAINED), metavar="A,B", help="which (default: %(default)s)")
     options = parser.parse_args(arguments)
     names = options.backbones.split(",")
     unknown = [name for name in names if name not in PRETRAINED]

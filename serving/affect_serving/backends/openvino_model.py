@@ -70,8 +70,11 @@ class OpenVinoModel:
         Raises:
             LoadError: it is no SavedModel, or not one of ``model``.
         """
-        if not (directory / SAVED_MODEL_FILE).is_file():
-            raise LoadError(f"there is no {directory / SAVED_MODEL_FILE}")
+        try:
+            # OpenVINO says of a file that it may not read that there is none.
+            (directory / SAVED_MODEL_FILE).open("rb").close()
+        except OSError as exc:
+            raise LoadError(f"{directory / SAVED_MODEL_FILE} cannot be read: {exc.strerror}") from exc
         try:
             network = core.read_model(directory)
             _check(network, model)

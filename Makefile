@@ -10,7 +10,7 @@ WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos lock bench-train bench-fine-tune bench-serve bench-gateway bench-evaluate clean
+.PHONY: help setup demo test check format protos lock images bench-train bench-fine-tune bench-serve bench-gateway bench-evaluate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,11 @@ format: $(READY) ## rewrite the code in the project's format
 protos: $(READY) ## regenerate the code of the .proto files
 	scripts/generate-protos
 
-lock: ## resolve requirements/dev.txt anew (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --output-file requirements/dev.txt
+lock: ## resolve everything in requirements/ anew (needs uv)
+	scripts/lock
+
+images: $(READY) ## build the container images, measure and try them (needs Docker or buildah)
+	$(BIN)/python -m scripts.images
 
 bench-train: $(READY) ## training against the study's loop
 	$(BIN)/python bench/train.py

@@ -1,0 +1,45 @@
+"""ImageNet weights put into a folder for machines without internet."""
+
+import keras
+import numpy as np
+import pytest
+
+from affect_contract.models import Backbone
+from affect_training import imagenet
+from affect_training.backbones import build_base
+from affect_training.weights import Origin, Weights
+
+
+def test_what_was_downloaded_is_what_a_training_reads_from_the_folder(tmp_path, monkeypatch, capsys):
+    make = keras.applications.MobileNetV2
+    networks = []
+
+    def downloaded(*, weights, **options):
+        assert weights == "imagenet"
+        networks.append(make(weights=None, **options))
+        return networks[-1]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keras.applications, "MobileNetV2", downloaded)
+        assert imagenet.main(["--out", str(tmp_path / "weights"), "--backbones", "mobilenet_v2"]) == 0
+    (file,) = (tmp_path / "weights").iterdir()
+    assert capsys.readouterr().out == f"{file}\n"
+    base = build_base(Backbone.MOBILENET_V2, Weights(Origin.FOLDER, tmp_path / "weights"), seed=1)
+    for read, saved in zip(base.get_weights(), networks[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(read, saved)
+
+
+def test_a_backbone_that_has_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        imagenet.main(["--out", str(tmp_path), "--backbones", "custom_cnn"])
+    assert "choose from mobilenet_v2, densenet121" in capsys.readouterr().err
+
+
+def test_weights_that_cannot_be_downloaded_are_one_sentence(tmp_path, monkeypatch, capsys):
+    def refused(**_):
+        raise OSError("URL fetch failure")
+
+    monkeypatch.setattr(keras.applications, "DenseNet121", refused)
+    assert imagenet.main(["--out", str(tmp_path / "weights"), "--backbones", "densenet121"]) == 2
+    assert "cannot be downloaded (URL fetch failure)" in capsys.readouterr().err
+    assert not (tmp_path / "weights").exists()

@@ -16,7 +16,6 @@ from affect_contract.labels import LABELS
 
 _FACES: Final = 64
 _WAIT_S: Final = 120.0
-_READY_S: Final = 2.0
 
 
 class TrialError(Exception):

@@ -23,6 +23,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [
     "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
     "docs/decisions.md", "docs/tensorflow-serving.md", "docs/clients.md", "docs/fine-tuning.md",
+    "docs/containers.md",
 ]  # fmt: skip
 WALKS = [["README.md", "docs/fine-tuning.md"], ["docs/tensorflow-serving.md", "docs/clients.md"]]
 """Documents that a reader follows one after the other."""

@@ -221,3 +221,20 @@ def test_grafana_is_given_its_source_and_the_folder_of_the_dashboard():
 def test_the_gateway_is_given_the_time_that_its_draining_takes():
     for name in ("gateway", "embedded"):
         assert SERVICES[name]["stop_grace_period"] == "30s"
+
+
+def test_the_documentation_names_services_profiles_and_variables_that_there_are():
+    text = (ROOT / "docs/containers.md").read_text() + (ROOT / "README.md").read_text()
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    assert set(re.findall(r"--profile (\w+)", text)) <= profiles
+    assert set(re.findall(r"docker compose (?:up|run --rm(?: --no-deps)?) ([a-z]+)", text)) <= set(SERVICES)
+    taken = set(
+        re.findall(r"\$\{(\w+):-", (ROOT / "compose.yaml").read_text() + (ROOT / "compose.gpu.yaml").read_text())
+    )
+    assert (
+        set(re.findall(r"\b(?:TRAIN_BASE|[A-Z]+)_IMAGE\b|\bAFFECT_\w+_VOLUME\b|\bAFFECT_WEIGHTS\b", text))
+        - {"BASE_IMAGE"}
+        <= taken
+    )
+    stages = {*dockerfile("Dockerfile.serve").stages, *dockerfile("Dockerfile.train").stages}
+    assert set(re.findall(r"`affect-(gateway|embedded|tools|train)`", text)) <= stages

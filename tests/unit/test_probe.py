@@ -9,7 +9,6 @@ import pytest
 
 from affect_serving import probe
 
-
 STATUSES = {"/readyz": 503, "/livez": 200}
 
 

@@ -228,13 +228,10 @@ def test_the_documentation_names_services_profiles_and_variables_that_there_are(
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
     assert set(re.findall(r"--profile (\w+)", text)) <= profiles
     assert set(re.findall(r"docker compose (?:up|run --rm(?: --no-deps)?) ([a-z]+)", text)) <= set(SERVICES)
-    taken = set(
-        re.findall(r"\$\{(\w+):-", (ROOT / "compose.yaml").read_text() + (ROOT / "compose.gpu.yaml").read_text())
-    )
-    assert (
-        set(re.findall(r"\b(?:TRAIN_BASE|[A-Z]+)_IMAGE\b|\bAFFECT_\w+_VOLUME\b|\bAFFECT_WEIGHTS\b", text))
-        - {"BASE_IMAGE"}
-        <= taken
-    )
+    for words in re.findall(r"run --rm --no-deps trainer (.*)", text):
+        assert training._parser().parse_args(words.split()).base_path
+    files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.gpu.yaml"))
+    variables = set(re.findall(r"\b(?:TRAIN_BASE|[A-Z]+)_IMAGE\b|\bAFFECT_\w+_VOLUME\b|\bAFFECT_WEIGHTS\b", text))
+    assert variables - {"BASE_IMAGE"} <= set(re.findall(r"\$\{(\w+):-", files))
     stages = {*dockerfile("Dockerfile.serve").stages, *dockerfile("Dockerfile.train").stages}
     assert set(re.findall(r"`affect-(gateway|embedded|tools|train)`", text)) <= stages

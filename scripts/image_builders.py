@@ -17,6 +17,7 @@ _CERTIFICATES: Final = Path("/usr/local/share/ca-certificates")
 _DEBIAN: Final = "bookworm"
 _MIRROR: Final = "http://deb.debian.org/debian"
 _LOCAL_BASE: Final = "localhost/affect-base"
+_DU: Final = ("du", "--summarize", "--block-size=1", "--one-file-system")
 _INIT: Final = "dumb-init"
 _USER: Final = "10001"
 
@@ -85,7 +86,9 @@ class Docker:
         _run("docker", "build", *_build_words(image, dockerfile, target, arguments))
 
     def size(self, image: str) -> int:
-        return int(_output("docker", "image", "inspect", "--format", "{{.Size}}", image))
+        # What Docker itself says is the size of compressed layers with some of its stores.
+        run = ("docker", "run", "--rm", "--user", "0", "--entrypoint", _DU[0], image, *_DU[1:], "/")
+        return int(_output(*run).split()[0])
 
     def container(self, image: str, mounts: Sequence[Mount], environment: Mapping[str, str]) -> Container:
         return _DockerContainer(image, mounts, environment)
@@ -130,7 +133,7 @@ class Buildah:
 
     def size(self, image: str) -> int:
         with _mounted(image) as root:
-            return int(_output("du", "--summarize", "--block-size=1", "--one-file-system", str(root)).split()[0])
+            return int(_output(*_DU, str(root)).split()[0])
 
     def container(self, image: str, mounts: Sequence[Mount], environment: Mapping[str, str]) -> Container:
         return _BuildahContainer(image, mounts, environment)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
-import uvicorn
 from numpy.typing import NDArray
 
 from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel, fused
@@ -17,6 +16,7 @@ from affect_serving import rpc
 from affect_serving.app import running_gateway
 from affect_serving.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
 from affect_serving.http import create_http_app
+from affect_serving.http_server import HttpServer
 from affect_serving.routing import select
 from affect_serving.settings import Settings
 
@@ -93,7 +93,7 @@ def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
     listener = socket.create_server(("127.0.0.1", 0))
     ready = threading.Event()
     rpc_ports: list[int] = []
-    servers: list[uvicorn.Server] = []
+    servers: list[HttpServer] = []
 
     async def serve() -> None:
         async with (
@@ -101,10 +101,9 @@ def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
             running_gateway(chosen, backend) as running,
             rpc.serving(rpc_server, *running),
         ):
-            config = uvicorn.Config(create_http_app(*running), lifespan="off", log_config=None)
-            servers.append(uvicorn.Server(config))
+            app = create_http_app(*running)
+            servers.append(HttpServer(app, chosen, running.metrics, lambda _: ready.set()))
             rpc_ports.append(port)
-            ready.set()
             await servers[0].serve(sockets=[listener])
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
@@ -113,6 +112,6 @@ def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
         assert ready.wait(30)
         yield Urls(f"http://127.0.0.1:{listener.getsockname()[1]}", f"grpc://127.0.0.1:{rpc_ports[0]}")
     finally:
-        servers[0].should_exit = True
+        servers[0].stop()
         thread.join(30)
         listener.close()

@@ -1,5 +1,6 @@
 """A gateway of one's own for the time of a call."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from affect_client.errors import ServiceUnreachable
 _READY: Final = re.compile(r"affect-serve: ready on (http://\S+)")
 _START_S: Final = 120.0
 _STOP_S: Final = 30.0
-# An address in the environment is meant for a gateway that others reach.
-_LOOPBACK: Final = ("--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0")
+# Nobody but the caller knows of it, so that nobody has to be told before it ends.
+_OPTIONS: Final = ("--host", "127.0.0.1", "--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0")
+_FOR_OTHERS: Final = ("AFFECT_API_KEYS_FILE", "AFFECT_TLS_CERT", "AFFECT_TLS_KEY")
+"""Settings of a gateway that others reach, which may be in the environment."""
 
 
 @contextmanager
@@ -31,9 +34,12 @@ def local_gateway(models: Path, *, start_s: float = _START_S, stop_s: float = _S
     Raises:
         ServiceUnreachable: it does not start; the text is its own last word.
     """
-    command = [sys.executable, "-m", "affect_serving", "--models", str(models), *_LOOPBACK]
+    command = [sys.executable, "-m", "affect_serving", "--models", str(models), *_OPTIONS]
+    environment = {name: value for name, value in os.environ.items() if name not in _FOR_OTHERS}
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        )
         try:
             yield _url(process, log, models, start_s)
         finally:

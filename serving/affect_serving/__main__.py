@@ -2,41 +2,64 @@
 
 import argparse
 import asyncio
-import contextlib
 import logging
+import os
 import signal
-import socket
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 import pydantic
-import uvicorn
 import uvloop
-from fastapi import FastAPI
 
 from affect_serving import rpc
 from affect_serving.addresses import url_host
+from affect_serving.api_keys import new_key
 from affect_serving.app import create_backend, running_gateway
 from affect_serving.backend import ServingError
+from affect_serving.drain import Drain
 from affect_serving.http import create_http_app
+from affect_serving.http_server import HttpServer, bound
+from affect_serving.logs import configure
 from affect_serving.settings import Settings
+
+_NEW_KEY: Final = "new-key"
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_ENDED_BY_SIGNAL: Final = 128
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+        if words and words[0] == _NEW_KEY:
+            return _make_key(words[1:])
+        settings = read_settings(words)
         # Pillow remarks on broken EXIF data; a stranger's picture writes nothing into the log.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-        logging.basicConfig(
-            level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-        )
+        configure(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except ServingError as exc:
         print(f"affect-serve: {exc}", file=sys.stderr)  # noqa: T201
         return 2
+    return 0
+
+
+def _make_key(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False,
+        prog=f"affect-serve {_NEW_KEY}",
+        description="Make a key, print it once, and append its SHA-256 to a file for --api-keys-file.",
+    )
+    parser.add_argument("name", help="whose it is; the log names it")
+    parser.add_argument("--file", type=Path, required=True, help="file of keys; made if it is not there")
+    options = parser.parse_args(arguments)
+    print(new_key(options.name, options.file))  # noqa: T201
     return 0
 
 
@@ -50,6 +73,7 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         allow_abbrev=False,
         prog="affect-serve",
         description="Serve a models directory, or what a TensorFlow Serving serves, over HTTP and gRPC.",
+        epilog=f"affect-serve {_NEW_KEY} NAME --file FILE makes a key for callers.",
         argument_default=argparse.SUPPRESS,
     )
     for name, field in Settings.model_fields.items():
@@ -70,60 +94,42 @@ def _flag(name: str) -> str:
 
 
 async def _serve(settings: Settings) -> None:
-    with _bound(settings.host, settings.http_port) as listener:
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        # While models load there is nothing to finish. As the first process of a container, a default would not end it.
+        loop.add_signal_handler(number, os._exit, _ENDED_BY_SIGNAL + number)
+    with bound(settings.host, settings.http_port) as listener:
         async with (
             rpc.bound(settings) as (rpc_server, rpc_port),
             running_gateway(settings, create_backend(settings)) as gateway,
             rpc.serving(rpc_server, *gateway),
         ):
-            server = _Server(create_http_app(*gateway), f"grpc://{url_host(settings.host)}:{rpc_port}")
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, server.stop)
-            await server.serve(sockets=[listener])
+            drain = gateway.entrance.drain
+            for number in _SIGNALS:
+                loop.add_signal_handler(number, _told, drain, number)
+            scheme = "grpcs" if settings.tls_cert else "grpc"
+            rpc_url = f"{scheme}://{url_host(settings.host)}:{rpc_port}"
+
+            def ready(url: str) -> None:
+                print(f"affect-serve: ready on {url} and {rpc_url}", flush=True)  # noqa: T201
+
+            server = HttpServer(create_http_app(*gateway), settings, gateway.metrics, ready)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server.serve(sockets=[listener]))
+                await drain.told()
+                _log.info("told to end: not ready any more, serving on for %g s", settings.drain_delay_s)
+                await drain.served_on(settings.drain_delay_s)
+                gateway.entrance.admission.close()
+                _log.info("taking nothing new, finishing what is under way within %g s", settings.drain_grace_s)
+                server.stop()
+                group.create_task(rpc_server.grpc.stop(settings.drain_grace_s))
 
 
-class _Server(uvicorn.Server):
-    """Says on stdout when it answers, and where; the process, not uvicorn, owns the signals."""
-
-    def __init__(self, app: FastAPI, rpc_url: str) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, http="httptools", lifespan="off", log_config=None, access_log=False, server_header=False
-            )
-        )
-        self._rpc_url = rpc_url
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listener in sockets or ():
-            host, port = listener.getsockname()[:2]
-            print(f"affect-serve: ready on http://{url_host(host)}:{port} and {self._rpc_url}", flush=True)  # noqa: T201
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.should_exit = True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket with its address taken, that listens only when the models are loaded.
-
-    Raises:
-        ServingError: it cannot.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as exc:
-        raise ServingError(
-            f"cannot listen on {host}, port {port}: {exc.strerror or exc}; choose another with --host and --http-port"
-        ) from exc
-    return listener
+def _told(drain: Drain, number: int) -> None:
+    """End, or where that was said before, end at once. A person at a terminal does not wait for a load balancer."""
+    if drain.begun:
+        os._exit(_ENDED_BY_SIGNAL + number)
+    drain.begin(hurried=number == signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The composition root: the one place that knows which backend stands behind the gateway."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from affect_serving.backend import Backend, ServingError
 from affect_serving.cpus import usable_cpus
+from affect_serving.entrance import Entrance, create_entrance
 from affect_serving.metrics import Metrics
 from affect_serving.predictor import Predictor
 from affect_serving.routing import served_backbones
@@ -18,6 +20,7 @@ class Gateway(NamedTuple):
     settings: Settings
     predictor: Predictor
     metrics: Metrics
+    entrance: Entrance
 
 
 def create_backend(settings: Settings) -> Backend:
@@ -45,15 +48,18 @@ async def running_gateway(settings: Settings, backend: Backend) -> AsyncIterator
         ServingError: the gateway cannot answer as it is set up.
     """
     metrics = Metrics()
+    entrance = create_entrance(settings, metrics)
     predictor = Predictor(settings, backend, metrics, decoders=usable_cpus())
     await backend.start()
     try:
         if settings.models:
             await _check_default_backbone(settings, backend)
-        yield Gateway(settings, predictor, metrics)
+        async with entrance.keys.watched():
+            yield Gateway(settings, predictor, metrics, entrance)
     finally:
         await backend.close()
         predictor.close()
+        await asyncio.to_thread(entrance.tracing.close)
 
 
 async def _check_default_backbone(settings: Settings, backend: Backend) -> None:

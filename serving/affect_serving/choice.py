@@ -32,16 +32,29 @@ class Choice(BaseModel):
 _TIMEOUT_MS: Final = TypeAdapter(Annotated[int, Field(ge=1, description="Milliseconds that the caller waits.")])
 
 
-def asked(request: Request, default_timeout_ms: int) -> Asked:
-    """What the caller of ``request`` wants; its time runs from here.
+def asked(request: Request, deadline: Deadline) -> Asked:
+    """What the caller of ``request`` wants.
 
     Raises:
         InvalidRequest: a parameter that is unknown or wrong.
     """
-    deadline = Deadline(_timeout_ms(request, default_timeout_ms) / 1000)
     choice = _choice(request)
     selector = select_version(choice.version, choice.label)
     return Asked(request.scope[REQUEST_ID_KEY], deadline, choice.backbone, selector)
+
+
+def deadline(given_ms: str | None, default_ms: int) -> Deadline:
+    """When a request is too late that brings the header ``Affect-Timeout-Ms``, or does not; its time runs from here.
+
+    Raises:
+        InvalidRequest: the header is no time.
+    """
+    if given_ms is None:
+        return Deadline(default_ms / 1000)
+    try:
+        return Deadline(_TIMEOUT_MS.validate_python(given_ms) / 1000)
+    except pydantic.ValidationError as exc:
+        raise InvalidRequest(f"header {TIMEOUT_HEADER}: {exc.errors(include_url=False)[0]['msg']}") from exc
 
 
 def parameters() -> list[dict[str, Any]]:
@@ -61,13 +74,3 @@ def _choice(request: Request) -> Choice:
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise InvalidRequest(f"query parameter {first['loc'][0]}: {first['msg']}") from exc
-
-
-def _timeout_ms(request: Request, default: int) -> int:
-    given = request.headers.get(TIMEOUT_HEADER)
-    if given is None:
-        return default
-    try:
-        return _TIMEOUT_MS.validate_python(given)
-    except pydantic.ValidationError as exc:
-        raise InvalidRequest(f"header {TIMEOUT_HEADER}: {exc.errors(include_url=False)[0]['msg']}") from exc

@@ -7,15 +7,23 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
-from affect_contract.errors import FAULTS, AffectError, ErrorCode, MethodNotAllowed, NotFound
+from affect_contract.errors import FAULTS, AffectError, ErrorCode, Internal, MethodNotAllowed, NotFound
+from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
 from affect_serving.choice import asked, parameters
+from affect_serving.drain import READINESS
+from affect_serving.entrance import Entrance
+from affect_serving.http_gate import HttpGate, ticket_of
 from affect_serving.intake import (
+    BATCH_PATH,
     FORM_TYPE,
     JSON_TYPE,
     PICTURE_PART,
+    PICTURE_PATH,
     PICTURES_PART,
     RAW_TYPES,
     one_picture,
@@ -23,9 +31,10 @@ from affect_serving.intake import (
 )
 from affect_serving.metrics import Metrics
 from affect_serving.predictor import Predictor
-from affect_serving.problems import CODE_KEY, PROBLEM_TYPE, problem_response
+from affect_serving.problems import CODE_KEY, INTERNAL_DETAIL, PROBLEM_TYPE, problem_response
 from affect_serving.requests import REQUEST_ID_KEY, RequestMiddleware
 from affect_serving.settings import Settings
+from affect_serving.trace_context import TRACEPARENT, TRACESTATE
 
 _DESCRIPTION: Final = """
 Send a picture of a face, get its expression (eight classes of AffectNet), valence and arousal.
@@ -38,6 +47,8 @@ _PREDICTION_ERRORS: Final = (
     ErrorCode.INVALID_REQUEST,
     ErrorCode.TOO_LARGE,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.REQUEST_TIMEOUT,
     ErrorCode.UNKNOWN_MODEL,
     ErrorCode.OVERLOADED,
     ErrorCode.MODEL_NOT_READY,
@@ -49,19 +60,31 @@ _PREDICTION_ERRORS: Final = (
 _BYTES: Final = {"type": "string", "format": "binary"}
 
 
-def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics) -> FastAPI:
-    """The ASGI application over a predictor."""
+def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> ASGIApp:
+    """The ASGI application over a predictor: what every request gets, then the gate, then the routes."""
     app = FastAPI(title="Affect", version=version("affect-serving"), description=_DESCRIPTION)
-    app.add_middleware(RequestMiddleware, metrics=metrics)
     _add_error_handlers(app)
     _add_prediction_routes(app, settings, predictor)
-    _add_status_routes(app, predictor, metrics)
-    return app
+    _add_status_routes(app, predictor, metrics, entrance)
+    guarded: ASGIApp = HttpGate(app, settings, metrics, entrance)
+    if settings.cors_origins:
+        guarded = _shared_across_origins(guarded, settings)
+    return RequestMiddleware(guarded, metrics, entrance, tls=settings.tls_cert is not None)
+
+
+def _shared_across_origins(app: ASGIApp, settings: Settings) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, TIMEOUT_HEADER, TRACEPARENT, TRACESTATE],
+        expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
+    )
 
 
 def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predictor) -> None:
     @app.post(
-        "/predict",
+        PICTURE_PATH,
         operation_id="predict",
         summary="Read one picture",
         response_model=Prediction,
@@ -69,12 +92,14 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         openapi_extra=_one_picture_body(),
     )
     async def predict(request: Request) -> Response:
-        wanted = asked(request, settings.deadline_ms)
-        picture = await one_picture(request, settings.max_image_bytes)
+        ticket = ticket_of(request)
+        wanted = asked(request, ticket.deadline)
+        picture = await one_picture(request, settings)
+        await ticket.begin()
         return _json(await predictor.predict(picture, wanted))
 
     @app.post(
-        "/predict/batch",
+        BATCH_PATH,
         operation_id="predict_batch",
         summary="Read several pictures",
         response_model=BatchPrediction,
@@ -82,12 +107,14 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         openapi_extra=_several_pictures_body(),
     )
     async def predict_batch(request: Request) -> Response:
-        wanted = asked(request, settings.deadline_ms)
-        pictures = await several_pictures(request, settings.max_image_bytes, settings.max_batch_images)
+        ticket = ticket_of(request)
+        wanted = asked(request, ticket.deadline)
+        pictures = await several_pictures(request, settings)
+        await ticket.begin(len(pictures))
         return _json(BatchPrediction(results=await predictor.predict_batch(pictures, wanted)))
 
 
-def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics) -> None:
+def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> None:
     @app.get(
         "/models", operation_id="models", summary="What is served", responses=_problems([ErrorCode.MODEL_NOT_READY])
     )
@@ -106,7 +133,7 @@ def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics) -> 
         responses={503: {"model": Readiness, "description": "Some backbones cannot answer yet."}},
     )
     async def readyz() -> Response:
-        readiness = await predictor.readiness()
+        readiness = READINESS if entrance.drain.begun else await predictor.readiness()
         return _json(readiness, 503 if readiness.waiting_for else 200)
 
     @app.get("/metrics", operation_id="metrics", summary="Prometheus metrics", response_class=Response)
@@ -122,6 +149,10 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(AffectError)
     async def affect_error(request: Request, error: AffectError) -> Response:
         return respond(request, error)
+
+    @app.exception_handler(Exception)
+    async def unforeseen_error(request: Request, _: Exception) -> Response:
+        return respond(request, Internal(INTERNAL_DETAIL))
 
     @app.exception_handler(HTTPException)
     async def router_error(request: Request, error: HTTPException) -> Response:

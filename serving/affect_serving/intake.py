@@ -1,7 +1,6 @@
 """The pictures out of an HTTP request: raw bodies, multipart forms, base64 in JSON; nothing touches a disk."""
 
 import asyncio
-import base64
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from affect_contract.errors import InvalidImage, InvalidRequest, TooLarge, UnsupportedMediaType
 from affect_contract.preprocess import MEDIA_TYPES
 from affect_contract.schemas import EncodedPicture
+from affect_serving.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -27,9 +27,13 @@ JSON_TYPE: Final = "application/json"
 _ANY_BYTES: Final = "application/octet-stream"
 """What form libraries declare for a part whose type they do not know."""
 
+PICTURE_PATH: Final = "/predict"
+BATCH_PATH: Final = "/predict/batch"
+
 _PART_OVERHEAD: Final = 16 * 2**10
 """Bytes that the headers and boundaries of one part may take."""
 _MAX_HEADER_BYTES: Final = 8 * 2**10
+_BASE64_PIECE: Final = 64 * 2**10
 _INLINE_BYTES: Final = 64 * 2**10
 """Smaller bodies are parsed at once: handing them to a thread costs more."""
 
@@ -53,7 +57,23 @@ class Part:
         return _bare_type(self.headers.get(b"content-type", b"").decode("latin-1"))
 
 
-async def one_picture(request: Request, max_bytes: int) -> bytes:
+def body_limit(path: str, content_type: str, settings: Settings) -> int:
+    """The most bytes that a body may have, which is sent to ``path`` and declared as ``content_type``."""
+    one = settings.max_image_bytes + _PART_OVERHEAD
+    if path == BATCH_PATH:
+        return settings.max_batch_images * one
+    media_type = _bare_type(content_type)
+    if media_type == JSON_TYPE:
+        return settings.max_image_bytes * 4 // 3 + _PART_OVERHEAD
+    return one if media_type == FORM_TYPE else settings.max_image_bytes
+
+
+def too_large(size: int, max_bytes: int) -> TooLarge:
+    """What is said of a body of ``size`` bytes."""
+    return TooLarge(f"the body of {size:,} bytes or more is too large: a picture may have {max_bytes:,} bytes")
+
+
+async def one_picture(request: Request, settings: Settings) -> bytes:
     """The encoded picture of ``POST /predict``.
 
     Raises:
@@ -61,20 +81,20 @@ async def one_picture(request: Request, max_bytes: int) -> bytes:
     """
     media_type = _bare_type(request.headers.get("content-type", ""))
     if media_type == FORM_TYPE:
-        parts = await _form(request, max_bytes, PICTURE_PART, most=1)
+        parts = await _form(request, settings, PICTURE_PART, most=1)
         return bytes(parts[0].data)
     if media_type == JSON_TYPE:
-        body = await _body(request, max_bytes * 4 // 3 + _PART_OVERHEAD, max_bytes)
+        body = await _body(request, settings)
         return await _maybe_in_thread(len(body), lambda: _from_json(body))
     if media_type and media_type not in RAW_TYPES:
         raise _unsupported(media_type)
-    body = await _body(request, max_bytes, max_bytes)
+    body = await _body(request, settings)
     if not body:
         raise InvalidImage("the body is empty: send the bytes of a JPEG, PNG or WebP file")
     return body
 
 
-async def several_pictures(request: Request, max_bytes: int, most: int) -> list[bytes]:
+async def several_pictures(request: Request, settings: Settings) -> list[bytes]:
     """The encoded pictures of ``POST /predict/batch``, in order.
 
     Raises:
@@ -85,7 +105,7 @@ async def several_pictures(request: Request, max_bytes: int, most: int) -> list[
         raise UnsupportedMediaType(
             f"a batch is sent as {FORM_TYPE} with parts named {PICTURES_PART!r}, not as {media_type or 'a raw body'}"
         )
-    return [bytes(part.data) for part in await _form(request, max_bytes, PICTURES_PART, most=most)]
+    return [bytes(part.data) for part in await _form(request, settings, PICTURES_PART, most=settings.max_batch_images)]
 
 
 def _bare_type(value: str) -> str:
@@ -98,26 +118,20 @@ def _unsupported(media_type: str) -> UnsupportedMediaType:
     )
 
 
-async def _body(request: Request, limit: int, max_bytes: int) -> bytes:
-    """The whole body, given up as soon as it is known to be larger than ``limit``."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(int(declared), max_bytes)
+async def _body(request: Request, settings: Settings) -> bytes:
+    """The whole body, given up as soon as more has come than it may have; what it declares was looked at before."""
+    limit = body_limit(request.scope["path"], request.headers.get("content-type", ""), settings)
     chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise _too_large(size, max_bytes)
+                raise too_large(size, settings.max_image_bytes)
             chunks.append(chunk)
     except ClientDisconnect as exc:
         raise InvalidRequest("the connection ended before the whole body came: send it again") from exc
     return b"".join(chunks)
-
-
-def _too_large(size: int, max_bytes: int) -> TooLarge:
-    return TooLarge(f"the body of {size:,} bytes or more is too large: a picture may have {max_bytes:,} bytes")
 
 
 async def _maybe_in_thread(size: int, work: Callable[[], Result]) -> Result:
@@ -131,13 +145,27 @@ def _from_json(body: bytes) -> bytes:
         problem = exc.errors(include_url=False, include_input=False)[0]["msg"]
         raise InvalidRequest(f'the JSON must be {{"image": "<base64>"}}: {problem}') from exc
     try:
-        return base64.b64decode(document.image, validate=True)
-    except (binascii.Error, ValueError) as exc:
+        return _from_base64(document.image.encode("ascii"))
+    except ValueError as exc:
         raise InvalidRequest(f'the value of "image" is not base64: {exc}') from exc
 
 
-async def _form(request: Request, max_bytes: int, wanted: str, *, most: int) -> list[Part]:
-    body = await _body(request, most * (max_bytes + _PART_OVERHEAD), max_bytes)
+def _from_base64(text: bytes) -> bytes:
+    """The bytes that base64 stands for, in pieces: other threads wait while one is decoded.
+
+    Raises:
+        ValueError: it is no base64.
+    """
+    pieces: list[bytes] = []
+    for start in range(0, len(text), _BASE64_PIECE):
+        if pieces and len(pieces[-1]) < _BASE64_PIECE // 4 * 3:
+            raise ValueError("padding in the middle")
+        pieces.append(binascii.a2b_base64(text[start : start + _BASE64_PIECE], strict_mode=True))
+    return b"".join(pieces)
+
+
+async def _form(request: Request, settings: Settings, wanted: str, *, most: int) -> list[Part]:
+    body = await _body(request, settings)
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary")
     if not boundary:

@@ -1,8 +1,30 @@
 """What the gateway counts and times, for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import platform
+from enum import StrEnum
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Final
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_AFFECT: Final = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Upper bounds over [-1, 1]."""
+
+
+class Rejection(StrEnum):
+    """Why a request got no work done for it."""
+
+    UNAUTHORIZED = "unauthorized"
+    TOO_LARGE = "too_large"
+    QUEUE_FULL = "queue_full"
+    TOO_LATE = "too_late"
+    """Its turn would have come after its deadline."""
+    BODY_BYTES = "body_bytes"
+    BODY_TIMEOUT = "body_timeout"
+    CONNECTIONS = "connections"
+    ENDING = "ending"
 
 
 class Metrics:
@@ -10,34 +32,75 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "affect_requests",
-            "Requests answered, by route, status and error code.",
-            ("route", "status", "code"),
-            registry=self.registry,
+        self.requests = self._counter(
+            "affect_requests", "Requests answered, by route, status and error code.", "route", "status", "code"
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = self._histogram(
             "affect_request_seconds",
-            "Time from the first byte of a request to the last of its answer, by route.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self.registry,
+            "Time from the head of a request to the last byte of its answer, by route and error code.",
+            "route",
+            "code",
         )
-        self.in_flight = Gauge("affect_requests_in_flight", "Requests under way.", registry=self.registry)
-        self.decode_seconds = Histogram(
-            "affect_decode_seconds",
-            "Time from bytes to a picture, waiting for a thread included.",
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.in_flight = self._gauge("affect_requests_in_flight", "Pictures that are worked on.")
+        self.queued = self._gauge("affect_requests_queued", "Requests let in whose work has not begun.")
+        self.queue_seconds = self._histogram(
+            "affect_queue_seconds", "Time from a whole body to the begin of work on it."
         )
-        self.backend_seconds = Histogram(
-            "affect_backend_seconds",
-            "Time the models took, queueing included, by backbone.",
-            ("backbone",),
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.rejections = self._counter("affect_rejected", "Requests refused before any work, by reason.", "reason")
+        self.body_bytes = self._gauge("affect_body_bytes", "Bytes that the bodies of HTTP requests hold.")
+        self.connections = self._gauge("affect_http_connections", "HTTP connections that are open.")
+        self.decode_seconds = self._histogram(
+            "affect_decode_seconds", "Time from bytes to a picture, waiting for a thread included."
         )
+        self.backend_seconds = self._histogram(
+            "affect_backend_seconds", "Time the models took, queueing included, by backbone.", "backbone"
+        )
+        self.predictions = self._counter(
+            "affect_predictions", "Pictures answered, by backbone, version and expression.",
+            "backbone", "version", "expression",
+        )  # fmt: skip
+        self.valence = self._affect("affect_valence", "Valence of the answers, by backbone and version.")
+        self.arousal = self._affect("affect_arousal", "Arousal of the answers, by backbone and version.")
+        self.ready = self._gauge("affect_ready", "1 while every backbone can answer and the gateway is not to end.")
+        self.api_keys = self._gauge("affect_api_keys", "Keys that are accepted; 0 where none is needed.")
+        self.api_keys_failures = self._counter(
+            "affect_api_keys_reload_failures", "Times that a changed file of keys could not be used."
+        )
+        build = self._gauge("affect_build_info", "What runs here.", "version", "python")
+        build.labels(version("affect-serving"), platform.python_version()).set(1)
+        ProcessCollector(registry=self.registry)
+        for reason in Rejection:
+            self.rejections.labels(reason)
+        # A labelled child costs as much to find as to count in.
+        self._request = lru_cache(maxsize=1024)(
+            lambda route, status, code: (
+                self.requests.labels(route, status, code),
+                self.request_seconds.labels(route, code),
+            )
+        )
+
+    def rejected(self, reason: Rejection) -> None:
+        """Count a refusal."""
+        self.rejections.labels(reason).inc()
+
+    def answered(self, route: str, status: str, code: str, seconds: float) -> None:
+        """Count and time a request that is over."""
+        requests, request_seconds = self._request(route, status, code)
+        requests.inc()
+        request_seconds.observe(seconds)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+
+    def _affect(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, ("backbone", "version"), buckets=_AFFECT, registry=self.registry)

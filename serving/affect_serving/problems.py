@@ -30,4 +30,6 @@ def problem_response(error: AffectError, request_id: str) -> Response:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if error.code is ErrorCode.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.code is ErrorCode.REQUEST_TIMEOUT:
+        headers["Connection"] = "close"
     return Response(problem.model_dump_json(), fault.http, headers, media_type=PROBLEM_TYPE)

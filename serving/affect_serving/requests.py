@@ -1,62 +1,112 @@
-"""What every HTTP request gets, whatever its route: an id, its metrics, and a last net under it."""
+"""What every HTTP request gets, whatever its route: an id, its metrics, safe headers, and a last net under it."""
 
+import asyncio
 import logging
 import time
+from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from affect_contract.errors import Internal
+from affect_contract.errors import AffectError, Internal, ModelNotReady
 from affect_contract.headers import REQUEST_ID_HEADER
+from affect_serving.entrance import Entrance
 from affect_serving.metrics import Metrics
 from affect_serving.problems import CODE_KEY, INTERNAL_DETAIL, problem_response
+from affect_serving.request_context import RequestContext, current_request
 from affect_serving.request_ids import request_id
+from affect_serving.trace_context import TRACEPARENT, TRACESTATE, trace_context
 
-REQUEST_ID_KEY = "affect.request_id"
+REQUEST_ID_KEY: Final = "affect.request_id"
+ROUTE_KEY: Final = "affect.route"
+"""Where a request's scope keeps its route, if it was refused before one was looked for."""
+KEY_NAME_KEY: Final = "affect.key_name"
+"""Where a request's scope keeps the name of the caller's key."""
 
-_NO_ROUTE = "none"
+_NO_ROUTE: Final = "none"
+_SERVER_FAULT: Final = 500
+_CLOSE: Final = (b"connection", b"close")
+_CSP: Final = b"content-security-policy"
+_SAFE_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_NO_CONTENT: Final = (_CSP, b"default-src 'none'; frame-ancestors 'none'")
+"""For all that is no page."""
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 
 _log = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
-    """Takes or makes the request id, returns it, counts and times; an unforeseen error is logged whole."""
+    """The outermost layer: whatever is raised inside is answered here."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, entrance: Entrance, *, tls: bool) -> None:
         self._app = app
         self._metrics = metrics
+        self._entrance = entrance
+        self._headers = (*_SAFE_HEADERS, _HSTS) if tls else _SAFE_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection; anything but HTTP passes through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        own_id = request_id(Headers(scope=scope).get(REQUEST_ID_HEADER, ""))
+        headers = Headers(scope=scope)
+        own_id = request_id(headers.get(REQUEST_ID_HEADER, ""))
         scope[REQUEST_ID_KEY] = own_id
+        trace = trace_context(headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, ""))
+        current_request.set(RequestContext(own_id, trace))
         status = 0
+        complete = False
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = own_id
+                message["headers"] = self._completed(message["headers"], own_id)
             await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         started = time.perf_counter()
-        with self._metrics.in_flight.track_inprogress():
-            try:
-                await self._app(scope, receive, send_with_id)
-            except Exception:
-                _log.exception("request %s failed", own_id)
-                if status:
-                    raise  # half an answer is out already: let the server break the connection
-                scope[CODE_KEY] = Internal.code
-                await problem_response(Internal(INTERNAL_DETAIL), own_id)(scope, receive, send_with_id)
-            finally:
-                self._record(scope, status, time.perf_counter() - started)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # The gateway ends, and this took longer than it could wait.
+            if not status:
+                error: AffectError = ModelNotReady("the gateway ended before there was an answer", retry_after_s=1.0)
+                await self._refuse(scope, receive, send_with_headers, error)
+        except AffectError as exc:
+            if status:
+                raise
+            await self._refuse(scope, receive, send_with_headers, exc)
+        except Exception:
+            _log.exception("request %s failed", own_id)
+            if status and not complete:
+                raise  # half an answer is out already: let the server break the connection
+            if not status:
+                await self._refuse(scope, receive, send_with_headers, Internal(INTERNAL_DETAIL))
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: AffectError) -> None:
+        scope[CODE_KEY] = error.code
+        await problem_response(error, scope[REQUEST_ID_KEY])(scope, receive, send)
+
+    def _completed(self, headers: list[tuple[bytes, bytes]], own_id: str) -> list[tuple[bytes, bytes]]:
+        more = [(b"x-request-id", own_id.encode()), *self._headers]
+        if not any(name == _CSP for name, _ in headers):
+            more.append(_NO_CONTENT)
+        if self._entrance.drain.begun:
+            more.append(_CLOSE)
+        return [*headers, *more]
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's own path: a stranger's paths would each make a series of their own.
-        route = getattr(scope.get("route"), "path", _NO_ROUTE)
-        self._metrics.requests.labels(route, str(status), scope.get(CODE_KEY, "")).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        route = str(scope.get(ROUTE_KEY) or getattr(scope.get("route"), "path", _NO_ROUTE))
+        code = scope.get(CODE_KEY, "")
+        self._metrics.answered(route, str(status), code, seconds)
+        self._entrance.access_log.record(
+            route, str(status), code, seconds, scope.get(KEY_NAME_KEY, ""), failed=status >= _SERVER_FAULT
+        )

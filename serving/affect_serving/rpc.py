@@ -5,24 +5,25 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from affect_contract.errors import FAULTS, AffectError, Internal
-from affect_contract.headers import CODE_METADATA, REQUEST_ID_HEADER, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
+from affect_contract.errors import AffectError, Internal, ModelNotReady
 from affect_contract.messages import prediction_to_proto
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_serving.addresses import url_host
+from affect_serving.admission import ENDING
 from affect_serving.backend import ServingError
 from affect_serving.deadline import Deadline
+from affect_serving.entrance import Entrance
 from affect_serving.metrics import Metrics
+from affect_serving.pem_files import pem
 from affect_serving.predictor import Asked, Predictor, select_version
 from affect_serving.problems import INTERNAL_DETAIL
-from affect_serving.request_ids import request_id
+from affect_serving.rpc_gate import Call, RpcGate, current_call, status_of
 from affect_serving.rpc_health import HealthFollowsReadiness
 from affect_serving.settings import Settings
 
@@ -30,51 +31,69 @@ SERVICE: Final = affect_pb2.DESCRIPTOR.services_by_name["AffectService"].full_na
 
 _STREAM_IN_FLIGHT: Final = 32
 """Pictures of one stream that are under way at a time; further ones wait in the transport."""
+_STREAMS_PER_PLACE: Final = 4
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """What a call brought with it."""
-
-    route: str
-    request_id: str
-    context: Any
-
-    def deadline(self, default_s: float) -> Deadline:
-        """The caller's, or ``default_s`` from now where it has none."""
-        left_s = self.context.time_remaining()
-        return Deadline(default_s if left_s is None else left_s)
-
-
 class AffectService(affect_pb2_grpc.AffectServiceServicer):
-    """The service over a predictor."""
+    """The service over a predictor, behind a gate."""
 
-    def __init__(self, settings: Settings, predictor: Predictor, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, predictor: Predictor, entrance: Entrance, gate: RpcGate) -> None:
         self._deadline_s = settings.deadline_ms / 1000
         self._predictor = predictor
-        self._metrics = metrics
+        self._admission = entrance.admission
+        self._gate = gate
 
     async def Predict(  # noqa: N802 - the name of the method
-        self, request: affect_pb2.PredictRequest, context: Any
+        self,
+        request: affect_pb2.PredictRequest,
+        context: Any,  # noqa: ARG002
     ) -> affect_pb2.PredictResponse:
         """Read one picture."""
-        async with self._answering(context, "Predict") as call:
-            response = await self._predict(request, call, call.deadline(self._deadline_s))
-            self._count(call, grpc.StatusCode.OK.name)
-        return response
+        call = current_call.get()
+        return await self._predict(request, call, call.deadline)
 
     async def PredictStream(  # noqa: N802
-        self, requests: AsyncIterator[affect_pb2.StreamRequest], context: Any
+        self,
+        requests: AsyncIterator[affect_pb2.StreamRequest],
+        context: Any,  # noqa: ARG002
     ) -> AsyncIterator[affect_pb2.StreamResponse]:
-        """Read pictures as they come."""
-        async with self._answering(context, "PredictStream") as call:
-            async for response in self._answers(requests, call):
+        """Read pictures as they come; one whose answer is not taken yet keeps its place among those under way."""
+        call = current_call.get()
+        answers: asyncio.Queue[affect_pb2.StreamResponse | None] = asyncio.Queue()
+        places = asyncio.Semaphore(_STREAM_IN_FLIGHT)
+
+        async def answer(item: affect_pb2.StreamRequest) -> None:
+            answers.put_nowait(await self._stream_answer(item, call))
+
+        async def read() -> None:
+            async for item in requests:
+                await places.acquire()
+                group.create_task(answer(item))
+
+        async def read_and_answer() -> None:
+            async with group:
+                reader = group.create_task(read())
+                closed.add_done_callback(lambda _: reader.cancel())
+
+        group = asyncio.TaskGroup()
+        closed = asyncio.ensure_future(self._admission.closed.wait())
+        all_answered = asyncio.create_task(read_and_answer())
+        all_answered.add_done_callback(lambda _: answers.put_nowait(None))
+        try:
+            while (response := await answers.get()) is not None:
                 yield response
+                places.release()
+            await all_answered
+        finally:
+            closed.cancel()
+            all_answered.cancel()
+        if self._admission.closed.is_set():
+            raise ModelNotReady(ENDING, retry_after_s=1.0)
 
     async def _predict(
-        self, request: affect_pb2.PredictRequest, call: _Call, deadline: Deadline
+        self, request: affect_pb2.PredictRequest, call: Call, deadline: Deadline
     ) -> affect_pb2.PredictResponse:
         choice = request.WhichOneof("choice")
         selector = select_version(
@@ -83,126 +102,94 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
         asked = Asked(call.request_id, deadline, request.backbone or None, selector)
         return prediction_to_proto(await self._predictor.predict(request.image, asked))
 
-    async def _answers(
-        self, requests: AsyncIterator[affect_pb2.StreamRequest], call: _Call
-    ) -> AsyncIterator[affect_pb2.StreamResponse]:
-        """The answers as they come; one that is not taken by the caller yet keeps its place among those under way."""
-        answers: asyncio.Queue[affect_pb2.StreamResponse | None] = asyncio.Queue()
-        places = asyncio.Semaphore(_STREAM_IN_FLIGHT)
-
-        async def answer(item: affect_pb2.StreamRequest) -> None:
-            answers.put_nowait(await self._stream_answer(item, call))
-
-        async def read() -> None:
-            async with asyncio.TaskGroup() as group:
-                async for item in requests:
-                    await places.acquire()
-                    group.create_task(answer(item))
-
-        reader = asyncio.create_task(read())
-        reader.add_done_callback(lambda _: answers.put_nowait(None))
-        try:
-            while (response := await answers.get()) is not None:
-                yield response
-                places.release()
-            await reader
-        finally:
-            reader.cancel()
-
-    async def _stream_answer(self, item: affect_pb2.StreamRequest, call: _Call) -> affect_pb2.StreamResponse:
-        try:
-            deadline = call.deadline(self._deadline_s).sooner(self._deadline_s)
-            response = await self._predict(item.request, call, deadline)
-        except AffectError as exc:
-            error = exc
-        except Exception:
-            _log.exception("a picture of request %s failed", call.request_id)
-            error = Internal(INTERNAL_DETAIL)
-        else:
-            self._count(call, grpc.StatusCode.OK.name)
-            return affect_pb2.StreamResponse(id=item.id, response=response)
-        self._count(call, _status(error).name, error.code)
-        return affect_pb2.StreamResponse(id=item.id, error=affect_pb2.Error(code=error.code.value, detail=error.detail))
-
-    @asynccontextmanager
-    async def _answering(self, context: Any, method: str) -> AsyncIterator[_Call]:
-        """What every call gets: an id that is returned, its time, and its error told as the contract says."""
-        given = dict(context.invocation_metadata() or ()).get(REQUEST_ID_HEADER.lower(), "")
-        call = _Call(f"/{SERVICE}/{method}", request_id(str(given)), context)
-        context.set_trailing_metadata(((REQUEST_ID_METADATA, call.request_id),))
+    async def _stream_answer(self, item: affect_pb2.StreamRequest, call: Call) -> affect_pb2.StreamResponse:
         started = time.perf_counter()
-        with self._metrics.in_flight.track_inprogress():
-            try:
-                yield call
-            except AffectError as exc:
-                await self._abort(call, exc)
-            except grpc.aio.AbortError:
-                raise
-            except Exception:
-                _log.exception("request %s failed", call.request_id)
-                await self._abort(call, Internal(INTERNAL_DETAIL))
-            except asyncio.CancelledError:
-                self._count(call, grpc.StatusCode.CANCELLED.name)
-                raise
-            finally:
-                self._metrics.request_seconds.labels(call.route).observe(time.perf_counter() - started)
+        status, code = grpc.StatusCode.OK, ""
+        try:
+            answer = affect_pb2.StreamResponse(id=item.id, response=await self._admitted(item.request, call))
+        except Exception as exc:
+            if not isinstance(exc, AffectError):
+                _log.exception("a picture of request %s failed", call.request_id)
+            error = exc if isinstance(exc, AffectError) else Internal(INTERNAL_DETAIL)
+            status, code = status_of(error), error.code
+            answer = affect_pb2.StreamResponse(id=item.id, error=affect_pb2.Error(code=code, detail=error.detail))
+        self._gate.record(call, status, code, time.perf_counter() - started)
+        return answer
 
-    async def _abort(self, call: _Call, error: AffectError) -> None:
-        status = _status(error)
-        self._count(call, status.name, error.code)
-        trailers = [(REQUEST_ID_METADATA, call.request_id), (CODE_METADATA, error.code.value)]
-        if error.retry_after_s is not None:
-            trailers.append((RETRY_AFTER_METADATA, str(round(error.retry_after_s * 1000))))
-        await call.context.abort(status, error.detail, tuple(trailers))
+    async def _admitted(self, request: affect_pb2.PredictRequest, call: Call) -> affect_pb2.PredictResponse:
+        """The answer for one picture of a stream, which passes admission as if it came alone."""
+        ticket = self._admission.enter(call.deadline.sooner(self._deadline_s))
+        try:
+            await ticket.begin()
+            return await self._predict(request, call, ticket.deadline)
+        finally:
+            ticket.leave()
 
-    def _count(self, call: _Call, status: str, code: str = "") -> None:
-        self._metrics.requests.labels(call.route, status, code).inc()
+
+class Server(NamedTuple):
+    """gRPC's server, and what stands before its services."""
+
+    grpc: grpc.aio.Server
+    gate: RpcGate
 
 
 @asynccontextmanager
-async def bound(settings: Settings) -> AsyncIterator[tuple[grpc.aio.Server, int]]:
+async def bound(settings: Settings) -> AsyncIterator[tuple[Server, int]]:
     """A server with its port taken, that answers only once it is started; gives the server and the port.
 
     Raises:
-        ServingError: the port cannot be had.
+        ServingError: the port cannot be had, or the certificate not be used.
     """
+    gate = RpcGate(SERVICE, settings)
     server = grpc.aio.server(
         options=(
             # Room for a picture of the size that the handler judges, so that it is the handler who says so.
             ("grpc.max_receive_message_length", 2 * settings.max_image_bytes),
             ("grpc.so_reuseport", 0),
+            # Beyond this callers wait in their own transport, where nobody tells them to ask later.
+            ("grpc.max_concurrent_streams", _STREAMS_PER_PLACE * (settings.max_in_flight + settings.max_queued)),
+            # Callers may ping a quiet connection, not more often; one that does not answer pings is given up.
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        )
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+        ),
+        interceptors=(gate,),
     )
     try:
-        port = server.add_insecure_port(f"{url_host(settings.host)}:{settings.grpc_port}")
+        port = _listen(server, settings)
     except RuntimeError as exc:
         raise ServingError(
             f"cannot listen on {settings.host}, port {settings.grpc_port}, for gRPC: choose another with --host and "
             "--grpc-port"
         ) from exc
     try:
-        yield server, port
+        yield Server(server, gate), port
     finally:
         await server.stop(None)
 
 
 @asynccontextmanager
 async def serving(
-    server: grpc.aio.Server, settings: Settings, predictor: Predictor, metrics: Metrics
+    server: Server, settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance
 ) -> AsyncIterator[None]:
     """Answer on a bound server; at the end what is under way may finish."""
-    affect_pb2_grpc.add_AffectServiceServicer_to_server(AffectService(settings, predictor, metrics), server)
-    async with HealthFollowsReadiness(predictor, (SERVICE,)) as follower:
-        follower.add_to(server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        await server.start()
+    server.gate.open(metrics, entrance)
+    service = AffectService(settings, predictor, entrance, server.gate)
+    affect_pb2_grpc.add_AffectServiceServicer_to_server(service, server.grpc)
+    async with HealthFollowsReadiness(predictor, metrics, entrance.drain, (SERVICE,)) as follower:
+        follower.add_to(server.grpc)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server.grpc)
+        await server.grpc.start()
         try:
             yield
         finally:
-            await server.stop(settings.deadline_ms / 1000)
+            await server.grpc.stop(settings.drain_grace_s)
 
 
-def _status(error: AffectError) -> grpc.StatusCode:
-    return grpc.StatusCode[FAULTS[error.code].grpc or grpc.StatusCode.INTERNAL.name]
+def _listen(server: grpc.aio.Server, settings: Settings) -> int:
+    address = f"{url_host(settings.host)}:{settings.grpc_port}"
+    if settings.tls_cert is None or settings.tls_key is None:
+        return server.add_insecure_port(address)
+    pair = pem(settings.tls_key, "tls_key"), pem(settings.tls_cert, "tls_cert")
+    return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))

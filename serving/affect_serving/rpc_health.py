@@ -1,4 +1,4 @@
-"""The standard health service, saying what `/readyz` says."""
+"""The standard health service, and a metric, saying what `/readyz` says."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,8 @@ from typing import Final, Self
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from affect_serving.drain import Drain
+from affect_serving.metrics import Metrics
 from affect_serving.predictor import Predictor
 
 _OVERALL: Final = ""
@@ -18,8 +20,10 @@ _EVERY_S: Final = 0.5
 class HealthFollowsReadiness:
     """Serves `grpc.health.v1.Health` for the whole server and for each of ``services``."""
 
-    def __init__(self, predictor: Predictor, services: tuple[str, ...]) -> None:
+    def __init__(self, predictor: Predictor, metrics: Metrics, drain: Drain, services: tuple[str, ...]) -> None:
         self._predictor = predictor
+        self._metrics = metrics
+        self._drain = drain
         self._services = (_OVERALL, *services)
         self._servicer = health.aio.HealthServicer()
 
@@ -40,16 +44,15 @@ class HealthFollowsReadiness:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_S)
+        while not self._drain.begun:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S):
+                    await self._drain.told()
             await self._update()
 
     async def _update(self) -> None:
-        readiness = await self._predictor.readiness()
-        state = (
-            health_pb2.HealthCheckResponse.NOT_SERVING
-            if readiness.waiting_for
-            else health_pb2.HealthCheckResponse.SERVING
-        )
+        ready = not self._drain.begun and not (await self._predictor.readiness()).waiting_for
+        self._metrics.ready.set(ready)
+        state = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in self._services:
             await self._servicer.set(service, state)

@@ -55,6 +55,7 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}:{tools}:{os.environ['PATH']}",
             "AFFECT_HTTP_PORT": str(self._ports[8080]),
             "AFFECT_GRPC_PORT": str(self._ports[9090]),
+            "AFFECT_DRAIN_DELAY_S": "0",
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
 

@@ -32,6 +32,7 @@ ADAPTERS = {
         "contract/affect_contract/proto",
         "serving/affect_serving/backends",
         "serving/affect_serving/rpc.py",
+        "serving/affect_serving/rpc_gate.py",
         "serving/affect_serving/rpc_health.py",
         "client/affect_client/rpc.py",
         "client/affect_client/rpc_wire.py",

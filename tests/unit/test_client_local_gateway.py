@@ -62,6 +62,7 @@ def test_it_listens_on_this_machine_alone_whatever_the_environment_says(stand_in
         "--host": "127.0.0.1",
         "--http-port": "0",
         "--grpc-port": "0",
+        "--drain-delay-s": "0",
     }
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import grpc
 
-from affect_serving.backend import ServingError
+from affect_serving.pem_files import pem
 from affect_serving.settings import Settings
 
 _SERVICE_CONFIG: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
@@ -55,12 +55,4 @@ def _credentials(settings: Settings) -> grpc.ChannelCredentials:
 
 
 def _pem(path: Path | None, setting: str) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise ServingError(f"{path} of AFFECT_{setting.upper()} cannot be read: {exc.strerror}") from exc
-    if b"-----BEGIN " not in content:
-        raise ServingError(f"{path} of AFFECT_{setting.upper()} is no PEM file: give one that holds -----BEGIN ...")
-    return content
+    return None if path is None else pem(path, setting)

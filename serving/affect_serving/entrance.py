@@ -1,0 +1,38 @@
+"""What every request passes, whatever its surface."""
+
+from typing import NamedTuple
+
+from affect_serving.admission import Admission, BodyBytes
+from affect_serving.api_keys import ApiKeys
+from affect_serving.drain import Drain
+from affect_serving.logs import AccessLog
+from affect_serving.metrics import Metrics
+from affect_serving.settings import Settings
+from affect_serving.tracing import Tracing, create_tracing
+
+
+class Entrance(NamedTuple):
+    """One gateway's."""
+
+    keys: ApiKeys
+    admission: Admission
+    body_bytes: BodyBytes
+    drain: Drain
+    access_log: AccessLog
+    tracing: Tracing
+
+
+def create_entrance(settings: Settings, metrics: Metrics) -> Entrance:
+    """As the settings say.
+
+    Raises:
+        ServingError: the keys cannot be read, or what they name is not installed.
+    """
+    return Entrance(
+        ApiKeys(settings.api_keys_file, metrics),
+        Admission(settings.max_in_flight, settings.max_queued, metrics),
+        BodyBytes(settings.max_body_bytes, metrics),
+        Drain(),
+        AccessLog(settings.access_log_sample),
+        create_tracing(settings),
+    )

@@ -1,0 +1,117 @@
+"""Connections of the HTTP server: how many, how long a head may take, and what happens to a body nobody reads.
+
+uvicorn's protocol has no limit on the time of a head, and reads on for ever what comes after an early answer.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+GUEST_KEY: Final = "affect.guest"
+"""In a request's scope: its connection is one more than are allowed."""
+
+_GUESTS: Final = 100
+"""Connections beyond the limit that may still ask whether the gateway lives; any more are dropped."""
+_GUEST_TIMEOUT_S: Final = 1.0
+_LINGER_S: Final = 5.0
+_LINGER_BYTES: Final = 16 * 2**20
+"""What is read and thrown away after an early answer, so that the sender gets to read it before the line is cut."""
+_LAST_WORDS_S: Final = 0.3
+"""When the gateway ends, an idle connection is kept this long, for a request that is on its way already."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `limits` makes the class for a server."""
+
+    max_connections: int
+    head_timeout_s: float
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; the head of a first request has to come in time."""
+        super().connection_made(transport)
+        self._guest = len(self.connections) > self.max_connections
+        self._cut: asyncio.TimerHandle | None = None
+        self._thrown_away = 0
+        if len(self.connections) > self.max_connections + _GUESTS:
+            transport.abort()
+            return
+        self._cut_in(_GUEST_TIMEOUT_S if self._guest else self.head_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._keep()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes; those that begin no request leave the connection idle, and uvicorn's timer of that off."""
+        super().data_received(data)
+        idle = self.cycle is not None and self.cycle.response_complete
+        if idle and self._cut is None and self.timeout_keep_alive_task is None:
+            self._cut_in(self.head_timeout_s)
+
+    def on_message_begin(self) -> None:
+        """A head has begun."""
+        super().on_message_begin()
+        if self._guest:
+            self.scope[GUEST_KEY] = True  # type: ignore[typeddict-unknown-key]
+        if self._cut is None:
+            self._cut_in(self.head_timeout_s)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the rest is timed by whoever reads it."""
+        self._keep()
+        super().on_headers_complete()
+        if self._guest:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body, which nobody reads any more where the answer is out already."""
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._thrown_away += len(body)
+            if self._thrown_away > _LINGER_BYTES:
+                self.transport.close()
+
+    def on_message_complete(self) -> None:
+        """All of a request is there."""
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._keep()
+            self._thrown_away = 0
+
+    def on_response_complete(self) -> None:
+        """An answer is out, perhaps before the body was in."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body and self._cut is None:
+            self._cut_in(_LINGER_S)
+
+    def shutdown(self) -> None:
+        """The gateway takes nothing new."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_LAST_WORDS_S, self._close_if_idle)
+        else:
+            super().shutdown()
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
+    def _cut_in(self, seconds: float) -> None:
+        self._cut = self.loop.call_later(seconds, self._close)
+
+    def _keep(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+
+    def _close(self) -> None:
+        self._cut = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def limits(max_connections: int, head_timeout_s: float) -> type[LimitedProtocol]:
+    """The class of a server's connections, which uvicorn makes without arguments of ours."""
+    members: dict[str, Any] = {"max_connections": max_connections, "head_timeout_s": head_timeout_s}
+    return type("Connection", (LimitedProtocol,), members)

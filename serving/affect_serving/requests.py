@@ -25,6 +25,7 @@ KEY_NAME_KEY: Final = "affect.key_name"
 
 _NO_ROUTE: Final = "none"
 _SERVER_FAULT: Final = 500
+_REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
 _CLOSE: Final = (b"connection", b"close")
 _CSP: Final = b"content-security-policy"
 _SAFE_HEADERS: Final = (
@@ -45,7 +46,8 @@ class RequestMiddleware:
     def __init__(self, app: ASGIApp, metrics: Metrics, entrance: Entrance, *, tls: bool) -> None:
         self._app = app
         self._metrics = metrics
-        self._entrance = entrance
+        self._drain = entrance.drain
+        self._access_log = entrance.access_log
         self._headers = (*_SAFE_HEADERS, _HSTS) if tls else _SAFE_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,55 +60,68 @@ class RequestMiddleware:
         scope[REQUEST_ID_KEY] = own_id
         trace = trace_context(headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, ""))
         current_request.set(RequestContext(own_id, trace))
-        status = 0
-        complete = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status, complete
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = self._completed(message["headers"], own_id)
-            await send(message)
-            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
-
+        answer = _Answer(
+            send, [(_REQUEST_ID, own_id.encode()), *self._headers, *([_CLOSE] if self._drain.begun else [])]
+        )
         started = time.perf_counter()
         try:
-            await self._app(scope, receive, send_with_headers)
-        except asyncio.CancelledError:
-            # The gateway ends, and this took longer than it could wait.
-            if not status:
-                error: AffectError = ModelNotReady("the gateway ended before there was an answer", retry_after_s=1.0)
-                await self._refuse(scope, receive, send_with_headers, error)
-        except AffectError as exc:
-            if status:
-                raise
-            await self._refuse(scope, receive, send_with_headers, exc)
-        except Exception:
-            _log.exception("request %s failed", own_id)
-            if status and not complete:
-                raise  # half an answer is out already: let the server break the connection
-            if not status:
-                await self._refuse(scope, receive, send_with_headers, Internal(INTERNAL_DETAIL))
+            await self._answered(scope, receive, answer)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            self._record(scope, answer.status, time.perf_counter() - started)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: AffectError) -> None:
-        scope[CODE_KEY] = error.code
-        await problem_response(error, scope[REQUEST_ID_KEY])(scope, receive, send)
-
-    def _completed(self, headers: list[tuple[bytes, bytes]], own_id: str) -> list[tuple[bytes, bytes]]:
-        more = [(b"x-request-id", own_id.encode()), *self._headers]
-        if not any(name == _CSP for name, _ in headers):
-            more.append(_NO_CONTENT)
-        if self._entrance.drain.begun:
-            more.append(_CLOSE)
-        return [*headers, *more]
+    async def _answered(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        error: AffectError
+        try:
+            await self._app(scope, receive, answer)
+        except asyncio.CancelledError:
+            if answer.is_half_out:
+                raise
+            error = ModelNotReady("the gateway ended before there was an answer: ask another", retry_after_s=1.0)
+        except AffectError as exc:
+            if answer.is_half_out:
+                raise
+            error = exc
+        except Exception:
+            _log.exception("request %s failed", scope[REQUEST_ID_KEY])
+            if answer.is_half_out:
+                raise  # let the server break the connection
+            error = Internal(INTERNAL_DETAIL)
+        else:
+            return
+        if not answer.status:
+            scope[CODE_KEY] = error.code
+            await problem_response(error, scope[REQUEST_ID_KEY])(scope, receive, answer)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's own path: a stranger's paths would each make a series of their own.
         route = str(scope.get(ROUTE_KEY) or getattr(scope.get("route"), "path", _NO_ROUTE))
         code = scope.get(CODE_KEY, "")
         self._metrics.answered(route, str(status), code, seconds)
-        self._entrance.access_log.record(
+        self._access_log.record(
             route, str(status), code, seconds, scope.get(KEY_NAME_KEY, ""), failed=status >= _SERVER_FAULT
         )
+
+
+class _Answer:
+    """Sends an answer with the headers that all have, and knows how far it is."""
+
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._headers = headers
+        self.status = 0
+        self._complete = False
+
+    @property
+    def is_half_out(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.status != 0 and not self._complete
+
+    async def __call__(self, message: Message) -> None:
+        """Send a piece."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = list(message.get("headers", ()))
+            page = any(name == _CSP for name, _ in given)
+            message["headers"] = [*given, *self._headers] if page else [*given, *self._headers, _NO_CONTENT]
+        await self._send(message)
+        self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)

@@ -92,8 +92,12 @@ def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
     chosen = Settings(models="unused", grpc_port=0, **settings)
     listener = socket.create_server(("127.0.0.1", 0))
     ready = threading.Event()
-    rpc_ports: list[int] = []
+    urls: list[str] = []
     servers: list[HttpServer] = []
+
+    def started(url: str) -> None:
+        urls.append(url)
+        ready.set()
 
     async def serve() -> None:
         async with (
@@ -102,15 +106,15 @@ def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
             rpc.serving(rpc_server, *running),
         ):
             app = create_http_app(*running)
-            servers.append(HttpServer(app, chosen, running.metrics, lambda _: ready.set()))
-            rpc_ports.append(port)
+            servers.append(HttpServer(app, chosen, running.metrics, started))
+            urls.append(f"{'grpcs' if chosen.tls_cert else 'grpc'}://127.0.0.1:{port}")
             await servers[0].serve(sockets=[listener])
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
         assert ready.wait(30)
-        yield Urls(f"http://127.0.0.1:{listener.getsockname()[1]}", f"grpc://127.0.0.1:{rpc_ports[0]}")
+        yield Urls(http=urls[1], rpc=urls[0])
     finally:
         servers[0].stop()
         thread.join(30)

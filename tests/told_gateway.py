@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
+from unittest.mock import patch
 
-from affect_serving import __main__ as command
+from affect_serving.__main__ import main
 from tests.gateway import FakeBackend
 
 
@@ -19,5 +20,5 @@ class ToldBackend(FakeBackend):
 
 if __name__ == "__main__":
     start_s, delay_s = map(float, sys.argv[1:3])
-    command.create_backend = lambda settings: ToldBackend(start_s, delay_s)  # type: ignore[assignment]
-    sys.exit(command.main(["--models", "unused", "--http-port", "0", "--grpc-port", "0", *sys.argv[3:]]))
+    with patch("affect_serving.__main__.create_backend", lambda settings: ToldBackend(start_s, delay_s)):
+        sys.exit(main(["--models", "unused", "--http-port", "0", "--grpc-port", "0", *sys.argv[3:]]))

@@ -32,11 +32,12 @@ class Client(BlockingClient):
         timeout_s: seconds that a call may take, all its attempts included; the gateway is told, and gives up then too.
         retries: how often a call is sent again that failed for a reason that may pass.
         api_key: sent as a bearer token.
+        root_certificates: PEM of the authorities that may vouch for the gateway; the usual ones, if not given.
         transport: an httpx transport in place of the network.
 
     Raises:
         ServiceUnreachable: ``base_url`` is not the URL of a gateway.
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or certificates are given for ``http://``, which has none.
 
     Example:
         with Client("http://127.0.0.1:8080") as client:
@@ -50,12 +51,13 @@ class Client(BlockingClient):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retries: int = DEFAULT_RETRIES,
         api_key: str | None = None,
+        root_certificates: bytes | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         require_sound(timeout_s, retries, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
-        options = wire.connection(base_url, api_key)
+        options = wire.connection(base_url, api_key, root_certificates)
         # A transport of our own keeps httpx from the proxies of the environment.
         if transport is None and not (options["trust_env"] and getproxies()):
             transport = DeadlineTransport(verify=options["verify"], limits=options["limits"])
@@ -110,12 +112,13 @@ class AsyncClient(AsyncioClient):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retries: int = DEFAULT_RETRIES,
         api_key: str | None = None,
+        root_certificates: bytes | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         require_sound(timeout_s, retries, api_key)
         self._timeout_s = timeout_s
         self._retries = retries
-        self._http = httpx.AsyncClient(transport=transport, **wire.connection(base_url, api_key))
+        self._http = httpx.AsyncClient(transport=transport, **wire.connection(base_url, api_key, root_certificates))
 
     async def aclose(self) -> None:
         """Close all connections."""

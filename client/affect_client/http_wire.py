@@ -1,5 +1,6 @@
 """Calls of the HTTP API and the reading of their answers: everything of a client but the sending."""
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,11 +95,12 @@ class _TimeLeft(Mapping[str, float]):
         return len(_STEPS)
 
 
-def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
+def connection(base_url: str, api_key: str | None, root_certificates: bytes | None) -> dict[str, Any]:
     """Keyword arguments of httpx's clients.
 
     Raises:
         ServiceUnreachable: the URL can name no gateway.
+        ValueError: there are certificates, and nothing to use them for, or they are none.
     """
     # No proxy of the environment reaches what listens on this machine's loopback.
     trust_env = not is_loopback(_host(base_url))
@@ -107,7 +109,7 @@ def connection(base_url: str, api_key: str | None) -> dict[str, Any]:
         "headers": {"Authorization": bearer(api_key)} if api_key else {},
         "limits": _LIMITS,
         "trust_env": trust_env,
-        "verify": httpx.create_ssl_context(trust_env=trust_env),
+        "verify": _verify(base_url, root_certificates, trust_env=trust_env),
     }
 
 
@@ -131,6 +133,17 @@ def translated(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
         raise _unreachable(base_url, str(exc) or type(exc).__name__, never_connected=True) from exc
     except httpx.RequestError as exc:
         raise _unreachable(base_url, str(exc) or type(exc).__name__) from exc
+
+
+def _verify(base_url: str, root_certificates: bytes | None, *, trust_env: bool) -> ssl.SSLContext:
+    if root_certificates is None:
+        return httpx.create_ssl_context(trust_env=trust_env)
+    if not base_url.lower().startswith("https://"):
+        raise ValueError(f"root_certificates are for https://, and {base_url} is without TLS")
+    try:
+        return ssl.create_default_context(cadata=root_certificates.decode("ascii"))
+    except (UnicodeDecodeError, ssl.SSLError) as exc:
+        raise ValueError(f"root_certificates are no PEM: {exc}") from exc
 
 
 def _unreachable(base_url: httpx.URL, why: str, *, never_connected: bool = False) -> ServiceUnreachable:

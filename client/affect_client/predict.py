@@ -11,13 +11,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from affect_client.access import AccessError, access, add_access_arguments
 from affect_client.arguments import count, seconds
 from affect_client.connect import connect
 from affect_client.errors import ServiceUnreachable
-from affect_client.http import DEFAULT_URL
+from affect_client.http import DEFAULT_URL, Client
 from affect_client.local_gateway import local_gateway
 from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
 from affect_client.options import DEFAULT_TIMEOUT_S
+from affect_client.rpc import GrpcClient
 from affect_contract.errors import AffectError
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _run(options)
-    except (ServiceUnreachable, FileNotFoundError) as exc:
+    except (ServiceUnreachable, FileNotFoundError, AccessError) as exc:
         print(f"affect-predict: {exc}", file=sys.stderr)  # noqa: T201
         return _NOT_ASKED
     except BrokenPipeError:
@@ -65,7 +67,7 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
 
 def _run(options: argparse.Namespace) -> int:
     files = find_pictures(options.images)
-    with _gateway(options) as url, connect(url, timeout_s=options.timeout) as client:
+    with _gateway(options) as url, _client(options, url) as client:
         write = _write_json if options.json else _TableWriter(files)
         failures = 0
         # A bar only where the rows do not show how far it is.
@@ -76,6 +78,15 @@ def _run(options: argparse.Namespace) -> int:
                 failures += isinstance(outcome, AffectError)
                 write(file, outcome)
     return _SOME_FAILED if failures else _ANSWERED
+
+
+def _client(options: argparse.Namespace, url: str) -> Client | GrpcClient:
+    if options.models:
+        return connect(url, timeout_s=options.timeout)
+    try:
+        return connect(url, timeout_s=options.timeout, **access(options))
+    except ValueError as exc:
+        raise AccessError(f"--ca {options.ca}: {exc}") from exc
 
 
 @contextmanager
@@ -160,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         "--in-flight", type=count, default=DEFAULT_IN_FLIGHT, metavar="N",
         help="pictures under way at a time (default: %(default)s)",
     )  # fmt: skip
+    add_access_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document a picture and line")
     return parser
 

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -24,9 +23,6 @@ class HttpServer(uvicorn.Server):
         settings: with which limits.
         metrics: where the number of connections is told.
         on_ready: called with its URL once it answers.
-
-    Raises:
-        ServingError: the certificate cannot be used.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, on_ready: Callable[[str], None]) -> None:
@@ -47,10 +43,6 @@ class HttpServer(uvicorn.Server):
         )
         self._scheme = "https" if settings.tls_cert else "http"
         self._on_ready = on_ready
-        try:
-            self.config.load()
-        except (OSError, ssl.SSLError) as exc:
-            raise ServingError(f"the certificate of AFFECT_TLS_CERT and AFFECT_TLS_KEY cannot be used: {exc}") from exc
         metrics.connections.set_function(lambda: len(self.server_state.connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,12 +1,16 @@
 """What the gateway counts and times, for Prometheus."""
 
 import platform
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from affect_contract.labels import LABELS
+from affect_contract.schemas import Prediction
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AFFECT: Final = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -71,13 +75,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         for reason in Rejection:
             self.rejections.labels(reason)
-        # A labelled child costs as much to find as to count in.
-        self._request = lru_cache(maxsize=1024)(
-            lambda route, status, code: (
-                self.requests.labels(route, status, code),
-                self.request_seconds.labels(route, code),
-            )
-        )
+        # Asking for a labelled child costs as much as counting in it.
+        self._of_request = lru_cache(maxsize=1024)(self._find_of_request)
+        self._of_model = lru_cache(maxsize=256)(self._find_of_model)
 
     def rejected(self, reason: Rejection) -> None:
         """Count a refusal."""
@@ -85,13 +85,32 @@ class Metrics:
 
     def answered(self, route: str, status: str, code: str, seconds: float) -> None:
         """Count and time a request that is over."""
-        requests, request_seconds = self._request(route, status, code)
+        requests, request_seconds = self._of_request(route, status, code)
         requests.inc()
         request_seconds.observe(seconds)
+
+    def predicted(self, predictions: Sequence[Prediction]) -> None:
+        """Count what was answered, so that it can be seen when pictures or answers drift."""
+        for prediction in predictions:
+            # One publish has one version for all its models.
+            version_ = str(max(prediction.model.versions.values()))
+            expressions, valence, arousal = self._of_model(prediction.model.backbone, version_)
+            if prediction.expression is not None:
+                expressions[prediction.expression].inc()
+            if prediction.valence is not None and prediction.arousal is not None:
+                valence.observe(prediction.valence)
+                arousal.observe(prediction.arousal)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+    def _find_of_request(self, route: str, status: str, code: str) -> tuple[Counter, Histogram]:
+        return self.requests.labels(route, status, code), self.request_seconds.labels(route, code)
+
+    def _find_of_model(self, backbone: str, version_: str) -> tuple[dict[str, Counter], Histogram, Histogram]:
+        expressions = {label: self.predictions.labels(backbone, version_, label) for label in LABELS}
+        return expressions, self.valence.labels(backbone, version_), self.arousal.labels(backbone, version_)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

@@ -28,6 +28,7 @@ from affect_serving.deadline import Deadline
 from affect_serving.metrics import Metrics
 from affect_serving.routing import route, served_backbones
 from affect_serving.settings import Settings
+from affect_serving.tracing import span
 
 _MAX_VERSION: Final = 2**63 - 1
 """What a message of TensorFlow Serving, or of the gRPC API, can hold."""
@@ -161,7 +162,7 @@ class Predictor:
 
     async def _decode(self, picture: bytes) -> NDArray[np.uint8]:
         loop = asyncio.get_running_loop()
-        with self._metrics.decode_seconds.time():
+        with self._metrics.decode_seconds.time(), span("decode"):
             return await loop.run_in_executor(self._pool, self._preprocess, picture)
 
     def _preprocess(self, picture: bytes) -> NDArray[np.uint8]:
@@ -178,13 +179,15 @@ class Predictor:
         catalog = await self._backend.catalog()
         backbone = asked.backbone or self._default_backbone(served_backbones(catalog))
         models = self._route(catalog, backbone, asked.selector)
-        with self._metrics.backend_seconds.labels(backbone).time():
+        with self._metrics.backend_seconds.labels(backbone).time(), span("models", backbone=backbone):
             answers = await self._ask(models, images, asked)
         outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
         _check_finite(outputs, backbone)
         versions = {model.name: answer.version for model, answer in zip(models, answers, strict=True)}
         model = AnsweringModel(backbone=Backbone(backbone), versions=versions)
-        return [_prediction(outputs, row, model, asked.request_id) for row in range(len(images))]
+        predictions = [_prediction(outputs, row, model, asked.request_id) for row in range(len(images))]
+        self._metrics.predicted(predictions)
+        return predictions
 
     async def _ask(self, models: Sequence[ServedModel], images: NDArray[np.uint8], asked: Asked) -> list[ModelAnswer]:
         """The answers of all models, asked at once; when one fails, the others are stopped."""

@@ -20,7 +20,7 @@ from affect_serving.backend import ServingError
 from affect_serving.deadline import Deadline
 from affect_serving.entrance import Entrance
 from affect_serving.metrics import Metrics
-from affect_serving.pem_files import pem
+from affect_serving.pem_files import key_and_certificate
 from affect_serving.predictor import Asked, Predictor, select_version
 from affect_serving.problems import INTERNAL_DETAIL
 from affect_serving.rpc_gate import Call, RpcGate, current_call, status_of
@@ -189,7 +189,9 @@ async def serving(
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> int:
     address = f"{url_host(settings.host)}:{settings.grpc_port}"
-    if settings.tls_cert is None or settings.tls_key is None:
-        return server.add_insecure_port(address)
-    pair = pem(settings.tls_key, "tls_key"), pem(settings.tls_cert, "tls_cert")
-    return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    pair = key_and_certificate(settings)
+    return (
+        server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        if pair
+        else server.add_insecure_port(address)
+    )

@@ -1,8 +1,6 @@
 """The gRPC clients: what they send, and what they make of answers that the real gateway never gives."""
 
 import asyncio
-import shutil
-import subprocess
 import threading
 
 import grpc
@@ -11,6 +9,7 @@ import pytest
 from affect_client import AsyncGrpcClient, GrpcClient, ServiceUnreachable
 from affect_contract.errors import AffectError, DeadlineExceeded, InvalidRequest, Overloaded, TooLarge
 from affect_contract.proto.affect.v1 import affect_pb2
+from tests.certificates import self_signed
 from tests.unit.rpc_gateway import ANSWER, ToldService, aborting, listening
 
 PICTURE = b"\xff\xd8 a face"
@@ -162,16 +161,9 @@ def test_certificates_without_tls_are_refused_rather_than_ignored(kind):
 
 @pytest.fixture
 def certificate(tmp_path):
-    """Key and certificate of localhost, which vouches for itself."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl, which makes the certificate, is not here")
-    key, pem = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", pem, "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key.read_bytes(), pem.read_bytes()
+    """Key and certificate of localhost."""
+    made = self_signed(tmp_path)
+    return made.key.read_bytes(), made.cert.read_bytes()
 
 
 def test_a_gateway_behind_tls_is_trusted_by_the_certificates_given(ask, service, certificate):

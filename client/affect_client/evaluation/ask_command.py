@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
+from affect_client.access import AccessError, access, add_access_arguments
 from affect_client.arguments import seconds
 from affect_client.connect import connect_async, is_rpc
 from affect_client.evaluation.errors import EvaluationError
@@ -57,7 +58,10 @@ async def _find(options: argparse.Namespace) -> list[Pin]:
 
 
 def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
-    return connect_async(options.url, timeout_s=options.timeout_s, retries=0)
+    try:
+        return connect_async(options.url, timeout_s=options.timeout_s, retries=0, **access(options))
+    except (AccessError, ValueError) as exc:
+        raise EvaluationError(str(exc)) from exc
 
 
 def _connections(url: str) -> int:
@@ -161,6 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
     )
+    add_access_arguments(parser)
     parser.add_argument(
         "--shard", type=_shard, default=WHOLE, metavar="I/N", help="score this part alone, for affect-evaluate merge"
     )

@@ -16,7 +16,7 @@ from affect_client.evaluation.pins import Choice, Pin
 from affect_client.evaluation.predictions import PredictionLog, Row
 from affect_client.http import AsyncClient
 from affect_client.rpc import AsyncGrpcClient
-from affect_contract.errors import FAULTS, AffectError, BackendError
+from affect_contract.errors import FAULTS, AffectError, BackendError, Unauthorized
 from affect_contract.labels import LABELS
 from affect_contract.schemas import Failure, Prediction
 from affect_dataset.samples import Sample
@@ -133,6 +133,9 @@ async def _patiently(
             return await once()
         except ServiceUnreachable:
             told_s = 0.0
+        except Unauthorized as exc:
+            # No fault of the picture: a row of its own would stay when the key is right.
+            raise EvaluationError(f"the gateway lets nobody in without a key of its own: {exc.detail}") from exc
         except AffectError as exc:
             if not FAULTS[exc.code].retryable:
                 raise

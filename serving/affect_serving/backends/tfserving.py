@@ -20,6 +20,7 @@ from affect_serving.backends.tfserving_channel import open_channel
 from affect_serving.backends.tfserving_errors import never_reached_a_server, obstacle, translated
 from affect_serving.backends.tfserving_survey import Survey
 from affect_serving.deadline import Deadline
+from affect_serving.request_context import current_request
 from affect_serving.routing import select
 from affect_serving.settings import Settings
 
@@ -121,15 +122,19 @@ class TfServingBackend:
 
     async def _call(self, request: pb.PredictRequest, deadline: Deadline) -> pb.PredictResponse:
         self._budget.earn()
+        asking = current_request.get()
+        metadata = asking.metadata() if asking else None
         try:
-            return await self._predict(request, timeout=deadline.left_s())
+            return await self._predict(request, timeout=deadline.left_s(), metadata=metadata)
         except grpc.aio.AioRpcError as exc:
             if not (never_reached_a_server(exc) and self._budget.spend()):
                 raise
             failure = exc
         left_s = deadline.left_s()
         try:
-            return await self._predict(request, timeout=min(left_s, _RECONNECT_S), wait_for_ready=True)
+            return await self._predict(
+                request, timeout=min(left_s, _RECONNECT_S), wait_for_ready=True, metadata=metadata
+            )
         except grpc.aio.AioRpcError as exc:
             if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED and left_s > _RECONNECT_S:
                 raise failure from exc

@@ -1,0 +1,54 @@
+"""W3C Trace Context: what is taken, what is replaced, what is passed on."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affect_serving.request_context import RequestContext
+from affect_serving.trace_context import trace_context
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+VALID = f"00-{TRACE}-{PARENT}-01"
+
+
+@pytest.mark.parametrize("given_", [VALID, f"cc-{TRACE}-{PARENT}-01", f"cc-{TRACE}-{PARENT}-01-what-the-future-brings"])
+def test_a_valid_parent_is_kept_and_passed_on_in_the_version_that_is_spoken_here(given_):
+    context = trace_context(given_, "vendor=1")
+    assert (context.trace_id, context.parent_id, context.flags, context.is_callers) == (TRACE, PARENT, "01", True)
+    assert context.traceparent == VALID
+    assert RequestContext("mine", context).metadata() == (
+        ("x-request-id", "mine"), ("traceparent", VALID), ("tracestate", "vendor=1"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        "", "nonsense", VALID.upper(), VALID[:-1], f"{VALID}-more", f"ff-{TRACE}-{PARENT}-01",
+        f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f" {VALID}", f"{VALID}\n", f"0x-{TRACE}-{PARENT}-01",
+    ],
+)  # fmt: skip
+def test_an_invalid_parent_begins_a_trace_that_nobody_records(given_):
+    context = trace_context(given_, "vendor=1")
+    assert context.trace_id != TRACE
+    assert (context.flags, context.state, context.is_callers) == ("00", "", False)
+
+
+@given(st.text(), st.text())
+def test_whatever_comes_what_is_passed_on_is_valid(traceparent, tracestate):
+    context = trace_context(traceparent, tracestate)
+    assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", context.traceparent)
+    assert context.state in ("", tracestate)
+    assert context.state.isascii()
+    assert context.state == "" or context.state.isprintable()
+
+
+@given(st.from_regex(r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z"))
+def test_what_has_the_form_is_taken_unless_it_is_forbidden(traceparent):
+    version, trace_id, parent_id, flags = traceparent.split("-")
+    forbidden = version == "ff" or not trace_id.strip("0") or not parent_id.strip("0")
+    context = trace_context(traceparent)
+    assert context.is_callers is not forbidden
+    assert forbidden or context.traceparent == f"00-{trace_id}-{parent_id}-{flags}"

@@ -1,7 +1,9 @@
 """What the gateway counts and times, for Prometheus."""
 
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import lru_cache
 from importlib.metadata import version
@@ -57,7 +59,10 @@ class Metrics:
             "affect_decode_seconds", "Time from bytes to a picture, waiting for a thread included."
         )
         self.backend_seconds = self._histogram(
-            "affect_backend_seconds", "Time the models took, queueing included, by backbone.", "backbone"
+            "affect_backend_seconds",
+            "Time the models took, queueing included, by backbone and version; without version where they failed.",
+            "backbone",
+            "version",
         )
         self.predictions = self._counter(
             "affect_predictions", "Pictures answered, by backbone, version and expression.",
@@ -77,6 +82,7 @@ class Metrics:
             self.rejections.labels(reason)
         # Asking for a labelled child costs as much as counting in it.
         self._of_request = lru_cache(maxsize=1024)(self._find_of_request)
+        self._of_backend = lru_cache(maxsize=256)(self.backend_seconds.labels)
         self._of_model = lru_cache(maxsize=256)(self._find_of_model)
 
     def rejected(self, reason: Rejection) -> None:
@@ -89,12 +95,22 @@ class Metrics:
         requests.inc()
         request_seconds.observe(seconds)
 
+    @contextmanager
+    def asking(self, backbone: str) -> Iterator[list[int]]:
+        """Time what models take; the list is for the versions that answer."""
+        started = time.perf_counter()
+        versions: list[int] = []
+        try:
+            yield versions
+        finally:
+            self._of_backend(backbone, _one(versions)).observe(time.perf_counter() - started)
+
     def predicted(self, predictions: Sequence[Prediction]) -> None:
         """Count what was answered, so that it can be seen when pictures or answers drift."""
         for prediction in predictions:
-            # One publish has one version for all its models.
-            version_ = str(max(prediction.model.versions.values()))
-            expressions, valence, arousal = self._of_model(prediction.model.backbone, version_)
+            expressions, valence, arousal = self._of_model(
+                prediction.model.backbone, _one(prediction.model.versions.values())
+            )
             if prediction.expression is not None:
                 expressions[prediction.expression].inc()
             if prediction.valence is not None and prediction.arousal is not None:
@@ -123,3 +139,8 @@ class Metrics:
 
     def _affect(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, ("backbone", "version"), buckets=_AFFECT, registry=self.registry)
+
+
+def _one(versions: Iterable[int]) -> str:
+    """The version of some models, one publish having one for all of them; empty where there is none."""
+    return str(max(versions, default=""))

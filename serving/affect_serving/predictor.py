@@ -179,8 +179,9 @@ class Predictor:
         catalog = await self._backend.catalog()
         backbone = asked.backbone or self._default_backbone(served_backbones(catalog))
         models = self._route(catalog, backbone, asked.selector)
-        with self._metrics.backend_seconds.labels(backbone).time(), span("models", backbone=backbone):
+        with self._metrics.asking(backbone) as versions_asked, span("models", backbone=backbone):
             answers = await self._ask(models, images, asked)
+            versions_asked.extend(answer.version for answer in answers)
         outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
         _check_finite(outputs, backbone)
         versions = {model.name: answer.version for model, answer in zip(models, answers, strict=True)}

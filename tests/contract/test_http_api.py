@@ -301,7 +301,7 @@ async def test_metrics_count_by_route_and_code_and_never_by_a_strangers_path():
     assert 'affect_requests_total{code="invalid_image",route="/predict",status="400"} 1.0' in text
     assert 'affect_requests_total{code="not_found",route="none",status="404"} 1.0' in text
     assert "stranger" not in text
-    assert 'affect_backend_seconds_count{backbone="mobilenet_v2"} 1.0' in text
+    assert 'affect_backend_seconds_count{backbone="mobilenet_v2",version="1"} 1.0' in text
 
 
 async def test_the_documentation_shows_bodies_errors_and_examples():

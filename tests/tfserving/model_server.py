@@ -85,6 +85,8 @@ class ModelServer(
         self.max_threads = max_threads
         self.max_batch_size = max_batch_size
         self.predictions: list[predict_pb2.PredictRequest] = []
+        self.metadata: list[dict[str, Any]] = []
+        """What came with each of them."""
         self.cancelled = 0
         self._under_way = 0
         self._lock = threading.Lock()
@@ -92,6 +94,7 @@ class ModelServer(
     def Predict(self, request, context):  # noqa: N802
         with self._a_thread(context):
             self.predictions.append(request)
+            self.metadata.append(dict(context.invocation_metadata()))
             self._misbehave(context)
             number, version = self._version(request.model_spec, context)
             inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}

@@ -43,7 +43,7 @@ def asked(request: Request, deadline: Deadline) -> Asked:
     return Asked(request.scope[REQUEST_ID_KEY], deadline, choice.backbone, selector)
 
 
-def deadline(given_ms: str | None, default_ms: int) -> Deadline:
+def deadline(given_ms: bytes | None, default_ms: int) -> Deadline:
     """When a request is too late that brings the header ``Affect-Timeout-Ms``, or does not; its time runs from here.
 
     Raises:
@@ -52,7 +52,7 @@ def deadline(given_ms: str | None, default_ms: int) -> Deadline:
     if given_ms is None:
         return Deadline(default_ms / 1000)
     try:
-        return Deadline(_TIMEOUT_MS.validate_python(given_ms) / 1000)
+        return Deadline(_TIMEOUT_MS.validate_python(given_ms.decode("latin-1")) / 1000)
     except pydantic.ValidationError as exc:
         raise InvalidRequest(f"header {TIMEOUT_HEADER}: {exc.errors(include_url=False)[0]['msg']}") from exc
 

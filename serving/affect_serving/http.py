@@ -17,7 +17,7 @@ from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, 
 from affect_serving.choice import asked, parameters
 from affect_serving.drain import READINESS
 from affect_serving.entrance import Entrance
-from affect_serving.http_gate import HttpGate, ticket_of
+from affect_serving.http_gate import Handler, HttpGate, arrival
 from affect_serving.intake import (
     BATCH_PATH,
     FORM_TYPE,
@@ -64,9 +64,9 @@ def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, 
     """The ASGI application over a predictor: what every request gets, then the gate, then the routes."""
     app = FastAPI(title="Affect", version=version("affect-serving"), description=_DESCRIPTION)
     _add_error_handlers(app)
-    _add_prediction_routes(app, settings, predictor)
+    predictions = _add_prediction_routes(app, settings, predictor)
     _add_status_routes(app, predictor, metrics, entrance)
-    guarded: ASGIApp = HttpGate(app, settings, metrics, entrance)
+    guarded: ASGIApp = HttpGate(app, predictions, settings, metrics, entrance)
     if settings.cors_origins:
         guarded = _shared_across_origins(guarded, settings)
     return RequestMiddleware(guarded, metrics, entrance, tls=settings.tls_cert is not None)
@@ -82,7 +82,9 @@ def _shared_across_origins(app: ASGIApp, settings: Settings) -> ASGIApp:
     )
 
 
-def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predictor) -> None:
+def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predictor) -> dict[str, Handler]:
+    """Declare the routes; gives their handlers, by path, since the gate calls them itself."""
+
     @app.post(
         PICTURE_PATH,
         operation_id="predict",
@@ -92,9 +94,9 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         openapi_extra=_one_picture_body(),
     )
     async def predict(request: Request) -> Response:
-        ticket = ticket_of(request)
+        content_type, body, ticket = arrival(request)
         wanted = asked(request, ticket.deadline)
-        picture = await one_picture(request, settings)
+        picture = await one_picture(content_type, body)
         await ticket.begin()
         return _json(await predictor.predict(picture, wanted))
 
@@ -107,11 +109,13 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         openapi_extra=_several_pictures_body(),
     )
     async def predict_batch(request: Request) -> Response:
-        ticket = ticket_of(request)
+        content_type, body, ticket = arrival(request)
         wanted = asked(request, ticket.deadline)
-        pictures = await several_pictures(request, settings)
+        pictures = await several_pictures(content_type, body, settings.max_batch_images)
         await ticket.begin(len(pictures))
         return _json(BatchPrediction(results=await predictor.predict_batch(pictures, wanted)))
+
+    return {PICTURE_PATH: predict, BATCH_PATH: predict_batch}
 
 
 def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> None:

@@ -9,11 +9,11 @@ from typing import Final, TypeVar
 import pydantic
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect, Request
 
 from affect_contract.errors import InvalidImage, InvalidRequest, TooLarge, UnsupportedMediaType
 from affect_contract.preprocess import MEDIA_TYPES
 from affect_contract.schemas import EncodedPicture
+from affect_serving.http_body import Body
 from affect_serving.settings import Settings
 
 Result = TypeVar("Result")
@@ -68,44 +68,39 @@ def body_limit(path: str, content_type: str, settings: Settings) -> int:
     return one if media_type == FORM_TYPE else settings.max_image_bytes
 
 
-def too_large(size: int, max_bytes: int) -> TooLarge:
-    """What is said of a body of ``size`` bytes."""
-    return TooLarge(f"the body of {size:,} bytes or more is too large: a picture may have {max_bytes:,} bytes")
-
-
-async def one_picture(request: Request, settings: Settings) -> bytes:
+async def one_picture(content_type: str, body: Body) -> bytes:
     """The encoded picture of ``POST /predict``.
 
     Raises:
-        AffectError: too large, of a type that is not taken, or not there.
+        AffectError: too large, too slow, of a type that is not taken, or not there.
     """
-    media_type = _bare_type(request.headers.get("content-type", ""))
+    media_type = _bare_type(content_type)
     if media_type == FORM_TYPE:
-        parts = await _form(request, settings, PICTURE_PART, most=1)
+        parts = await _form(content_type, body, PICTURE_PART, most=1)
         return bytes(parts[0].data)
     if media_type == JSON_TYPE:
-        body = await _body(request, settings)
-        return await _maybe_in_thread(len(body), lambda: _from_json(body))
+        document = await body.read()
+        return await _maybe_in_thread(len(document), lambda: _from_json(document))
     if media_type and media_type not in RAW_TYPES:
         raise _unsupported(media_type)
-    body = await _body(request, settings)
-    if not body:
+    picture = await body.read()
+    if not picture:
         raise InvalidImage("the body is empty: send the bytes of a JPEG, PNG or WebP file")
-    return body
+    return picture
 
 
-async def several_pictures(request: Request, settings: Settings) -> list[bytes]:
+async def several_pictures(content_type: str, body: Body, most: int) -> list[bytes]:
     """The encoded pictures of ``POST /predict/batch``, in order.
 
     Raises:
-        AffectError: too large, of a type that is not taken, or none there.
+        AffectError: too large, too slow, of a type that is not taken, or none there.
     """
-    media_type = _bare_type(request.headers.get("content-type", ""))
+    media_type = _bare_type(content_type)
     if media_type != FORM_TYPE:
         raise UnsupportedMediaType(
             f"a batch is sent as {FORM_TYPE} with parts named {PICTURES_PART!r}, not as {media_type or 'a raw body'}"
         )
-    return [bytes(part.data) for part in await _form(request, settings, PICTURES_PART, most=settings.max_batch_images)]
+    return [bytes(part.data) for part in await _form(content_type, body, PICTURES_PART, most=most)]
 
 
 def _bare_type(value: str) -> str:
@@ -116,22 +111,6 @@ def _unsupported(media_type: str) -> UnsupportedMediaType:
     return UnsupportedMediaType(
         f"{media_type} is not taken: send {', '.join(RAW_TYPES)}, {FORM_TYPE} or {JSON_TYPE} as Content-Type"
     )
-
-
-async def _body(request: Request, settings: Settings) -> bytes:
-    """The whole body, given up as soon as more has come than it may have; what it declares was looked at before."""
-    limit = body_limit(request.scope["path"], request.headers.get("content-type", ""), settings)
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise too_large(size, settings.max_image_bytes)
-            chunks.append(chunk)
-    except ClientDisconnect as exc:
-        raise InvalidRequest("the connection ended before the whole body came: send it again") from exc
-    return b"".join(chunks)
 
 
 async def _maybe_in_thread(size: int, work: Callable[[], Result]) -> Result:
@@ -164,13 +143,13 @@ def _from_base64(text: bytes) -> bytes:
     return b"".join(pieces)
 
 
-async def _form(request: Request, settings: Settings, wanted: str, *, most: int) -> list[Part]:
-    body = await _body(request, settings)
-    _, options = parse_options_header(request.headers["content-type"])
+async def _form(content_type: str, body: Body, wanted: str, *, most: int) -> list[Part]:
+    form = await body.read()
+    _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
         raise InvalidRequest(f"the Content-Type {FORM_TYPE} names no boundary: let your HTTP library set it")
-    parts = await _maybe_in_thread(len(body), lambda: _parse(body, boundary, 2 * most))
+    parts = await _maybe_in_thread(len(form), lambda: _parse(form, boundary, 2 * most))
     pictures = [part for part in parts if part.name == wanted]
     if not pictures:
         names = ", ".join(sorted({repr(part.name) for part in parts})) or "none"

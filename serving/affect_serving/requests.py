@@ -5,7 +5,6 @@ import logging
 import time
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from affect_contract.errors import AffectError, Internal, ModelNotReady
@@ -26,6 +25,8 @@ KEY_NAME_KEY: Final = "affect.key_name"
 _NO_ROUTE: Final = "none"
 _SERVER_FAULT: Final = 500
 _REQUEST_ID: Final = REQUEST_ID_HEADER.lower().encode()
+_TRACEPARENT: Final = TRACEPARENT.encode()
+_TRACESTATE: Final = TRACESTATE.encode()
 _CLOSE: Final = (b"connection", b"close")
 _CSP: Final = b"content-security-policy"
 _SAFE_HEADERS: Final = (
@@ -55,10 +56,12 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        own_id = request_id(headers.get(REQUEST_ID_HEADER, ""))
+        headers = dict(scope["headers"])
+        own_id = request_id(headers.get(_REQUEST_ID, b"").decode("latin-1"))
         scope[REQUEST_ID_KEY] = own_id
-        trace = trace_context(headers.get(TRACEPARENT, ""), headers.get(TRACESTATE, ""))
+        trace = trace_context(
+            headers.get(_TRACEPARENT, b"").decode("latin-1"), headers.get(_TRACESTATE, b"").decode("latin-1")
+        )
         current_request.set(RequestContext(own_id, trace))
         answer = _Answer(
             send, [(_REQUEST_ID, own_id.encode()), *self._headers, *([_CLOSE] if self._drain.begun else [])]

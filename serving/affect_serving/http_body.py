@@ -1,0 +1,95 @@
+"""The body of a request on its way: timed as a whole, counted against the memory of all, and aside while it is slow."""
+
+import asyncio
+from typing import Final
+
+from starlette.types import Message, Receive
+
+from affect_contract.errors import InvalidRequest, RequestTimeout, TooLarge
+from affect_serving.admission import BodyBytes, Ticket
+from affect_serving.metrics import Metrics, Rejection
+from affect_serving.settings import Settings
+
+_PROMPT_S: Final = 0.25
+"""A body that takes longer gives its place in the queue back until it is whole, in seconds."""
+
+
+class Body:
+    """One request's.
+
+    Args:
+        receive: ASGI's.
+        limit: the most bytes that it may have.
+        ticket: of the request.
+        body_bytes: what all bodies may hold.
+        settings: with the time that it may take.
+        metrics: where refusals are counted.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        limit: int,
+        ticket: Ticket,
+        body_bytes: BodyBytes,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._ticket = ticket
+        self._body_bytes = body_bytes
+        self._settings = settings
+        self._metrics = metrics
+        self._held = 0
+
+    async def read(self) -> bytes:
+        """All of it.
+
+        Raises:
+            RequestTimeout: it does not come in time.
+            TooLarge: it is larger than it may be; known as soon as more has come.
+            Overloaded: there is no memory for it.
+            InvalidRequest: the caller has gone away.
+        """
+        seconds = self._settings.body_timeout_s
+        try:
+            async with asyncio.timeout(seconds):
+                message = await self._receive()
+                piece = self._taken(message)
+                return await self._rest(piece) if message.get("more_body", False) else piece
+        except TimeoutError as exc:
+            self._metrics.rejected(Rejection.BODY_TIMEOUT)
+            raise RequestTimeout(f"the body was not there after {seconds:g} s: send it faster") from exc
+
+    def release(self) -> None:
+        """The request is over."""
+        self._body_bytes.release(self._held)
+
+    async def _rest(self, first: bytes) -> bytes:
+        pieces = [first]
+        aside = asyncio.get_running_loop().call_later(_PROMPT_S, self._ticket.step_aside)
+        try:
+            more = True
+            while more:
+                message = await self._receive()
+                pieces.append(self._taken(message))
+                more = message.get("more_body", False)
+        finally:
+            aside.cancel()
+        return b"".join(pieces)
+
+    def _taken(self, message: Message) -> bytes:
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("the connection ended before the whole body came: send it again")
+        piece: bytes = message.get("body", b"")
+        if self._held + len(piece) > self._limit:
+            raise too_large(self._held + len(piece), self._settings.max_image_bytes)
+        self._body_bytes.hold(len(piece))
+        self._held += len(piece)
+        return piece
+
+
+def too_large(size: int, max_bytes: int) -> TooLarge:
+    """What is said of a body of ``size`` bytes."""
+    return TooLarge(f"the body of {size:,} bytes or more is too large: a picture may have {max_bytes:,} bytes")

@@ -192,6 +192,8 @@ class Predictor:
 
     async def _ask(self, models: Sequence[ServedModel], images: NDArray[np.uint8], asked: Asked) -> list[ModelAnswer]:
         """The answers of all models, asked at once; when one fails, the others are stopped."""
+        if len(models) == 1:
+            return [await self._backend.run(models[0], asked.selector, images, timeout_s=asked.deadline.left_s())]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [

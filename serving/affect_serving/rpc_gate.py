@@ -54,6 +54,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
     def __init__(self, service: str, settings: Settings) -> None:
         self._prefix = f"/{service}/"
         self._settings = settings
+        self._guarded: dict[str, Any] = {}
 
     def open(self, metrics: Metrics, entrance: Entrance) -> None:
         """Take calls from now on; a server has to be made with its interceptors, before there is anything to let in."""
@@ -64,18 +65,24 @@ class RpcGate(grpc.aio.ServerInterceptor):
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
         """See `grpc.aio.ServerInterceptor`."""
-        handler = await continuation(details)
-        if handler is None or not details.method.startswith(self._prefix):
-            return handler
+        guarded = self._guarded.get(details.method)
+        if guarded is None:
+            handler = await continuation(details)
+            if handler is None or not details.method.startswith(self._prefix):
+                return handler
+            guarded = self._guarded[details.method] = self._guard(details.method, handler)
+        return guarded
+
+    def _guard(self, method: str, handler: Any) -> Any:
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(details.method, handler.stream_stream),
+                self._stream(method, handler.stream_stream),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         # As a stream of one, so that the message is read when we say.
         return grpc.stream_unary_rpc_method_handler(
-            self._unary(details.method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
         )
 
     def _unary(

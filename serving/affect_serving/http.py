@@ -30,6 +30,7 @@ from affect_serving.intake import (
     several_pictures,
 )
 from affect_serving.metrics import Metrics
+from affect_serving.pages import add_pages
 from affect_serving.predictor import Predictor
 from affect_serving.problems import CODE_KEY, INTERNAL_DETAIL, PROBLEM_TYPE, problem_response
 from affect_serving.requests import REQUEST_ID_KEY, RequestMiddleware
@@ -62,10 +63,13 @@ _BYTES: Final = {"type": "string", "format": "binary"}
 
 def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> ASGIApp:
     """The ASGI application over a predictor: what every request gets, then the gate, then the routes."""
-    app = FastAPI(title="Affect", version=version("affect-serving"), description=_DESCRIPTION)
+    app = FastAPI(
+        title="Affect", version=version("affect-serving"), description=_DESCRIPTION, docs_url=None, redoc_url=None
+    )
     _add_error_handlers(app)
     predictions = _add_prediction_routes(app, settings, predictor)
     _add_status_routes(app, predictor, metrics, entrance)
+    add_pages(app)
     guarded: ASGIApp = HttpGate(app, predictions, settings, metrics, entrance)
     if settings.cors_origins:
         guarded = _shared_across_origins(guarded, settings)

@@ -1,0 +1,48 @@
+"""The two pages for people: one to try the gateway in, one that documents the API; and what each may load."""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.responses import HTMLResponse, Response
+
+_POLICY: Final = "Content-Security-Policy"
+_INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+_DOCS_POLICY: Final = (
+    "default-src 'none'; connect-src 'self'; img-src data: https://fastapi.tiangolo.com; "
+    "script-src https://cdn.jsdelivr.net 'unsafe-inline'; style-src https://cdn.jsdelivr.net 'unsafe-inline'; "
+    "frame-ancestors 'none'"
+)
+
+
+def add_pages(app: FastAPI) -> None:
+    """Declare the routes ``/`` and ``/docs``."""
+    page = files(__package__).joinpath("try_it.html").read_text("utf-8")
+    policy = _policy(page)
+
+    @app.get("/", include_in_schema=False)
+    async def try_it() -> Response:
+        return HTMLResponse(page, headers={_POLICY: policy})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        document = get_swagger_ui_html(openapi_url="openapi.json", title=f"{app.title}: API")
+        document.headers[_POLICY] = _DOCS_POLICY
+        return document
+
+
+def _policy(page: str) -> str:
+    """What lets a page run its own script and style, talk to this gateway, and nothing else."""
+    hashes = {kind: _hash(content) for kind, content in _INLINE.findall(page)}
+    return (
+        f"default-src 'none'; script-src '{hashes['script']}'; style-src '{hashes['style']}'; connect-src 'self'; "
+        "img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

@@ -10,7 +10,7 @@ WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos lock images bench-train bench-fine-tune bench-serve bench-gateway bench-evaluate clean
+.PHONY: help setup demo test check audit format protos lock images bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ demo: $(READY) ## the main job end to end: faces, training, serving, predictions
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-check: $(READY) ## format, lint, types, generated code
+check: $(READY) ## format, lint, types, generated code, dependencies
 	scripts/check
+
+audit: $(READY) ## known vulnerabilities of what is pinned
+	$(BIN)/python scripts/audit.py --required
 
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff format .
@@ -58,6 +61,9 @@ bench-serve: $(READY) ## the gateway against a tutorial's server
 
 bench-gateway: $(READY) ## the gateway before a model server against asking it directly
 	PYTHONPATH=. $(BIN)/python bench/gateway.py $(if $(MODELS),--models "$(MODELS)")
+
+bench-overload: $(READY) ## the gateway under five times the load it can carry, on MODELS=DIR
+	$(BIN)/python bench/overload.py --models "$(MODELS)"
 
 bench-evaluate: $(READY) ## the evaluation job against a load generator, on MODELS=DIR
 	$(BIN)/python bench/evaluate.py --models "$(MODELS)"

@@ -1,9 +1,11 @@
-"""How many processors this process may really use."""
+"""How many processors this process may really use, and which of its threads go first."""
 
 import math
 import os
+import threading
 from pathlib import Path
 
+_WORKERS_NICENESS = 5
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -16,6 +18,16 @@ def usable_cpus(cgroup: Path = _CGROUP) -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")
     return max(1, min(allowed, math.ceil(quota))) if quota else allowed
+
+
+def give_way() -> None:
+    """Let this thread, and those that it starts, run behind the one that answers requests, where Linux lets threads.
+
+    Decoding and inference fill the processors; what refuses a request, or says that the gateway lives, takes next to
+    nothing, and must not wait for them.
+    """
+    if threading.current_thread() is not threading.main_thread() and hasattr(os, "sched_getaffinity"):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_WORKERS_NICENESS, os.nice(0)))
 
 
 def _quota_v2(file: Path) -> float | None:

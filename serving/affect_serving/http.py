@@ -70,10 +70,10 @@ def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, 
     predictions = _add_prediction_routes(app, settings, predictor)
     _add_status_routes(app, predictor, metrics, entrance)
     add_pages(app)
-    guarded: ASGIApp = HttpGate(app, predictions, settings, metrics, entrance)
-    if settings.cors_origins:
-        guarded = _shared_across_origins(guarded, settings)
-    return RequestMiddleware(guarded, metrics, entrance, tls=settings.tls_cert is not None)
+    gate = HttpGate(app, predictions, settings, metrics, entrance)
+    answering = RequestMiddleware(gate, metrics, entrance, tls=settings.tls_cert is not None)
+    # Outermost, so that a page of another origin gets to read refusals too.
+    return _shared_across_origins(answering, settings) if settings.cors_origins else answering
 
 
 def _shared_across_origins(app: ASGIApp, settings: Settings) -> ASGIApp:

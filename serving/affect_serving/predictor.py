@@ -24,6 +24,7 @@ from affect_contract.schemas import (
     VersionStatus,
 )
 from affect_serving.backend import Backend, Catalog, ModelAnswer, Selector
+from affect_serving.cpus import give_way
 from affect_serving.deadline import Deadline
 from affect_serving.metrics import Metrics
 from affect_serving.routing import route, served_backbones
@@ -70,7 +71,7 @@ class Predictor:
         self._configured = tuple(dict.fromkeys((*settings.backbones, *filter(None, [settings.default_backbone]))))
         self._backend = backend
         self._metrics = metrics
-        self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode", initializer=give_way)
 
     def close(self) -> None:
         """End the decoding threads."""

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 
     max_in_flight: Annotated[int, Field(ge=1)] = 32
     """Pictures that are worked on at a time, over HTTP and gRPC together."""
-    max_queued: Annotated[int, Field(ge=0)] = 32
+    max_queued: Annotated[int, Field(ge=0)] = 16
     """Requests that may wait for that; further ones are refused at once."""
     max_body_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """The most bytes that the bodies of all HTTP requests together hold in memory."""

@@ -39,7 +39,8 @@ def trace_context(traceparent: str, tracestate: str = "") -> TraceContext:
     """The caller's trace, or where it states none that is valid, a new one that nobody records."""
     match = _FORM.fullmatch(traceparent)
     if not match or not _is_valid(*match.groups()):
-        return TraceContext(os.urandom(16).hex(), os.urandom(8).hex(), "00")
+        digits = os.urandom(24).hex()
+        return TraceContext(digits[:32], digits[32:], "00")
     _, trace_id, parent_id, flags, _ = match.groups()
     return TraceContext(trace_id, parent_id, flags, tracestate if _STATE.fullmatch(tracestate) else "", is_callers=True)
 

@@ -24,8 +24,9 @@ DOCUMENTS = [
     "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
     "docs/decisions.md", "docs/tensorflow-serving.md", "docs/clients.md", "docs/fine-tuning.md",
     "docs/containers.md",
+    "docs/operations.md", "docs/threat-model.md",
 ]  # fmt: skip
-WALKS = [["README.md", "docs/fine-tuning.md"], ["docs/tensorflow-serving.md", "docs/clients.md"]]
+WALKS = [["README.md", "docs/fine-tuning.md"], ["docs/tensorflow-serving.md", "docs/clients.md", "docs/operations.md"]]
 """Documents that a reader follows one after the other."""
 RUN_BY_THE_SUITE_ITSELF = "make "
 NOT_RUN = ("console", "go")

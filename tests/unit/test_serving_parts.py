@@ -16,6 +16,7 @@ from affect_serving.backends.embedded import EmbeddedBackend
 from affect_serving.cpus import usable_cpus
 from affect_serving.routing import route
 from affect_serving.settings import Settings
+from tests.conftest import ROOT
 
 SAVE = """
 import sys
@@ -128,6 +129,12 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_default(m
         (["--models", "m", "--max-pixels", "999999999"], "--max-pixels"),
         (["--models", "m", "--backbones", "vgg"], "--backbones"),
         (["--models", "m", "--embedded-precision", "f8"], "--embedded-precision"),
+        (["--models", "m", "--tls-cert", "x"], "give tls_cert and tls_key together"),
+        (["--models", "m", "--cors-origins", "https://a.org,b.org/path"], "'b.org/path' is no origin"),
+        (["--models", "m", "--otlp-endpoint", "collector:4317"], "'collector:4317' is no URL"),
+        (["--models", "m", "--access-log-sample", "2"], "--access-log-sample"),
+        (["--models", "m", "--max-in-flight", "0"], "--max-in-flight"),
+        (["--models", "m", "--log-format", "xml"], "--log-format"),
     ],
 )
 def test_a_wrong_setting_is_named_by_its_flag_and_variable(arguments, sentence):
@@ -135,8 +142,17 @@ def test_a_wrong_setting_is_named_by_its_flag_and_variable(arguments, sentence):
         read_settings(arguments)
 
 
-def test_every_setting_is_documented():
-    assert all(field.description for field in Settings.model_fields.values())
+def test_every_setting_is_in_the_documentation_with_its_default_and_its_meaning():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert f"| `{name}` | {shown(field.default)} | {field.description} |" in text
+
+
+def shown(value) -> str:
+    """A default as the documentation states it."""
+    if value is None or value == ():
+        return "-"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).lower()
 
 
 @pytest.mark.parametrize("spoil", ["missing", "empty", "broken config", "no such backbone", "not a model"])

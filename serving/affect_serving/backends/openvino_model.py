@@ -21,6 +21,7 @@ from affect_contract.models import IMAGES_INPUT, PROBABILITIES, ServedModel
 from affect_contract.preprocess import SHAPE
 from affect_contract.store import SAVED_MODEL_FILE
 from affect_serving.backend import ServingError
+from affect_serving.cpus import give_way
 from affect_serving.settings import Precision
 
 _REQUESTS_A_STREAM: Final = 2
@@ -70,6 +71,7 @@ class OpenVinoModel:
         Raises:
             LoadError: it is no SavedModel, or not one of ``model``.
         """
+        give_way()  # the runtime's own threads are made here
         try:
             # OpenVINO says of a file that it may not read that there is none.
             (directory / SAVED_MODEL_FILE).open("rb").close()
@@ -119,6 +121,7 @@ class OpenVinoModel:
         self._pool.shutdown()
 
     def _prepare_thread(self) -> None:
+        give_way()
         self._local.request = self._compiled.create_infer_request()
 
     def _infer(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

@@ -1,0 +1,86 @@
+"""Known vulnerabilities of what a requirements file pins.
+
+    python scripts/audit.py [requirements/dev.txt] [--required]
+
+Exit status 1 where one is known. Where the database cannot be asked, as in a build without internet, that is said
+loudly, and is an error only with --required: a package that was not looked up never counts as sound.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Report(NamedTuple):
+    """What is known of the packages."""
+
+    vulnerable: list[str]
+    """A line each."""
+    looked_up: int
+    not_looked_up: list[str]
+    """Names."""
+
+
+def report(document: dict[str, Any]) -> Report:
+    """What pip-audit says."""
+    packages = document["dependencies"]
+    return Report(
+        [
+            f"{package['name']} {package['version']}: {one['id']}, fixed in {', '.join(one['fix_versions']) or 'none'}"
+            for package in packages
+            for one in package.get("vulns", ())
+        ],
+        sum("skip_reason" not in package for package in packages),
+        [package["name"] for package in packages if "skip_reason" in package],
+    )
+
+
+def judged(found: Report, *, required: bool) -> int:
+    """Print what was found; the exit status."""
+    for line in found.vulnerable:
+        print(f"audit: {line}", file=sys.stderr)
+    if found.not_looked_up:
+        print(
+            f"audit: NOT AUDITED: {len(found.not_looked_up)} of {len(found.not_looked_up) + found.looked_up} packages "
+            "are not in the database of vulnerabilities, or it cannot be asked from here",
+            file=sys.stderr,
+        )
+    if found.vulnerable or (required and found.not_looked_up):
+        return 1
+    if found.looked_up:
+        print(f"audit: {found.looked_up} packages looked up, no vulnerability known")
+    return 0
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Known vulnerabilities of what a requirements file pins.")
+    parser.add_argument("requirements", type=Path, nargs="?", default=Path("requirements/dev.txt"))
+    parser.add_argument("--required", action="store_true", help="fail where the database cannot be asked")
+    options = parser.parse_args()
+    words = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--disable-pip",
+        "--no-deps",
+        "--format",
+        "json",
+        "--progress-spinner",
+        "off",
+    ]
+    done = subprocess.run([*words, "-r", options.requirements], capture_output=True, text=True, check=False)
+    try:
+        found = report(json.loads(done.stdout))
+    except (ValueError, KeyError):
+        last = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
+        print(f"audit: NOT AUDITED: {last}", file=sys.stderr)
+        return int(options.required)
+    return judged(found, required=options.required)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -27,6 +27,7 @@ from affect_serving.settings import Settings
 
 _NEW_KEY: Final = "new-key"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SWITCH_S: Final = 0.001
 _ENDED_BY_SIGNAL: Final = 128
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Pillow remarks on broken EXIF data; a stranger's picture writes nothing into the log.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         configure(settings)
+        # How long a thread that works keeps the one that answers waiting for Python's lock, in seconds.
+        sys.setswitchinterval(_SWITCH_S)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except ServingError as exc:

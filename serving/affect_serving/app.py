@@ -59,6 +59,7 @@ async def running_gateway(settings: Settings, backend: Backend) -> AsyncIterator
     finally:
         await backend.close()
         predictor.close()
+        entrance.parser.shutdown()
         await asyncio.to_thread(entrance.tracing.close)
 
 

@@ -1,9 +1,11 @@
 """What every request passes, whatever its surface."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from affect_serving.admission import Admission, BodyBytes
 from affect_serving.api_keys import ApiKeys
+from affect_serving.cpus import give_way
 from affect_serving.drain import Drain
 from affect_serving.logs import AccessLog
 from affect_serving.metrics import Metrics
@@ -17,6 +19,8 @@ class Entrance(NamedTuple):
     keys: ApiKeys
     admission: Admission
     body_bytes: BodyBytes
+    parser: ThreadPoolExecutor
+    """Parses large bodies. One thread, since parsing keeps Python's lock for long, and others wait for it to live."""
     drain: Drain
     access_log: AccessLog
     tracing: Tracing
@@ -32,6 +36,7 @@ def create_entrance(settings: Settings, metrics: Metrics) -> Entrance:
         ApiKeys(settings.api_keys_file, metrics),
         Admission(settings.max_in_flight, settings.max_queued, metrics),
         BodyBytes(settings.max_body_bytes, metrics),
+        ThreadPoolExecutor(1, thread_name_prefix="parse", initializer=give_way),
         Drain(),
         AccessLog(settings.access_log_sample),
         create_tracing(settings),

@@ -1,15 +1,21 @@
 """The body of a request on its way: timed as a whole, counted against the memory of all, and aside while it is slow."""
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from starlette.types import Message, Receive
 
 from affect_contract.errors import InvalidRequest, RequestTimeout, TooLarge
-from affect_serving.admission import BodyBytes, Ticket
+from affect_serving.admission import Ticket
+from affect_serving.entrance import Entrance
 from affect_serving.metrics import Metrics, Rejection
 from affect_serving.settings import Settings
 
+Result = TypeVar("Result")
+
+_INLINE_BYTES: Final = 64 * 2**10
+"""Smaller bodies are parsed at once: handing them to a thread costs more."""
 _PROMPT_S: Final = 0.25
 """A body that takes longer gives its place in the queue back until it is whole, in seconds."""
 
@@ -21,7 +27,7 @@ class Body:
         receive: ASGI's.
         limit: the most bytes that it may have.
         ticket: of the request.
-        body_bytes: what all bodies may hold.
+        entrance: with what all bodies may hold, and the thread that parses them.
         settings: with the time that it may take.
         metrics: where refusals are counted.
     """
@@ -31,17 +37,29 @@ class Body:
         receive: Receive,
         limit: int,
         ticket: Ticket,
-        body_bytes: BodyBytes,
+        entrance: Entrance,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self._receive = receive
         self._limit = limit
         self._ticket = ticket
-        self._body_bytes = body_bytes
+        self._body_bytes = entrance.body_bytes
+        self._parser = entrance.parser
         self._settings = settings
         self._metrics = metrics
         self._held = 0
+
+    async def parsed(self, parse: Callable[[bytes], Result]) -> Result:
+        """What ``parse`` makes of all of it; on a thread, where that may take long.
+
+        Raises:
+            AffectError: as `read`, or as ``parse`` does.
+        """
+        whole = await self.read()
+        if len(whole) <= _INLINE_BYTES:
+            return parse(whole)
+        return await asyncio.get_running_loop().run_in_executor(self._parser, parse, whole)
 
     async def read(self) -> bytes:
         """All of it.

@@ -81,7 +81,7 @@ class HttpGate:
             limit = body_limit(path, content_type, self._settings)
             self._check_size(headers, limit)
             ticket = self._entrance.admission.enter(deadline(headers.get(_TIMEOUT), self._settings.deadline_ms))
-            body = Body(receive, limit, ticket, self._entrance.body_bytes, self._settings, self._metrics)
+            body = Body(receive, limit, ticket, self._entrance, self._settings, self._metrics)
             scope[_ARRIVAL_KEY] = Arrival(content_type, body, ticket)
             try:
                 response = await self._predictions[path](Request(scope))

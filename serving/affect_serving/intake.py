@@ -1,10 +1,9 @@
 """The pictures out of an HTTP request: raw bodies, multipart forms, base64 in JSON; nothing touches a disk."""
 
-import asyncio
 import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import pydantic
 from python_multipart.exceptions import FormParserError
@@ -15,8 +14,6 @@ from affect_contract.preprocess import MEDIA_TYPES
 from affect_contract.schemas import EncodedPicture
 from affect_serving.http_body import Body
 from affect_serving.settings import Settings
-
-Result = TypeVar("Result")
 
 PICTURE_PART: Final = "image"
 PICTURES_PART: Final = "images"
@@ -34,8 +31,6 @@ _PART_OVERHEAD: Final = 16 * 2**10
 """Bytes that the headers and boundaries of one part may take."""
 _MAX_HEADER_BYTES: Final = 8 * 2**10
 _BASE64_PIECE: Final = 64 * 2**10
-_INLINE_BYTES: Final = 64 * 2**10
-"""Smaller bodies are parsed at once: handing them to a thread costs more."""
 
 
 @dataclass
@@ -79,8 +74,7 @@ async def one_picture(content_type: str, body: Body) -> bytes:
         parts = await _form(content_type, body, PICTURE_PART, most=1)
         return bytes(parts[0].data)
     if media_type == JSON_TYPE:
-        document = await body.read()
-        return await _maybe_in_thread(len(document), lambda: _from_json(document))
+        return await body.parsed(_from_json)
     if media_type and media_type not in RAW_TYPES:
         raise _unsupported(media_type)
     picture = await body.read()
@@ -113,10 +107,6 @@ def _unsupported(media_type: str) -> UnsupportedMediaType:
     )
 
 
-async def _maybe_in_thread(size: int, work: Callable[[], Result]) -> Result:
-    return work() if size <= _INLINE_BYTES else await asyncio.to_thread(work)
-
-
 def _from_json(body: bytes) -> bytes:
     try:
         document = EncodedPicture.model_validate_json(body)
@@ -124,12 +114,12 @@ def _from_json(body: bytes) -> bytes:
         problem = exc.errors(include_url=False, include_input=False)[0]["msg"]
         raise InvalidRequest(f'the JSON must be {{"image": "<base64>"}}: {problem}') from exc
     try:
-        return _from_base64(document.image.encode("ascii"))
+        return _from_base64(document.image)
     except ValueError as exc:
         raise InvalidRequest(f'the value of "image" is not base64: {exc}') from exc
 
 
-def _from_base64(text: bytes) -> bytes:
+def _from_base64(text: str) -> bytes:
     """The bytes that base64 stands for, in pieces: other threads wait while one is decoded.
 
     Raises:
@@ -144,12 +134,11 @@ def _from_base64(text: bytes) -> bytes:
 
 
 async def _form(content_type: str, body: Body, wanted: str, *, most: int) -> list[Part]:
-    form = await body.read()
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
         raise InvalidRequest(f"the Content-Type {FORM_TYPE} names no boundary: let your HTTP library set it")
-    parts = await _maybe_in_thread(len(form), lambda: _parse(form, boundary, 2 * most))
+    parts = await body.parsed(lambda form: _parse(form, boundary, 2 * most))
     pictures = [part for part in parts if part.name == wanted]
     if not pictures:
         names = ", ".join(sorted({repr(part.name) for part in parts})) or "none"

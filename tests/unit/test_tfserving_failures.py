@@ -171,7 +171,7 @@ async def test_calls_that_found_no_connection_are_sent_again_within_a_tenth_of_a
         await ask(backend)
         sent = []
 
-        async def refuse(request, *, timeout, wait_for_ready=False):
+        async def refuse(request, *, timeout, metadata, wait_for_ready=False):
             sent.append(wait_for_ready)
             raise grpc.aio.AioRpcError(
                 grpc.StatusCode.UNAVAILABLE, None, None, "connections to all backends failing; last error: refused"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from affect_dataset.faces import write_faces
+from tests.small_models import make as small_models_of_random_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 FACES = 64
@@ -56,6 +57,12 @@ def trained(tmp_path_factory, faces):
         )  # fmt: skip
 
     return once(tmp_path_factory, "models", train)
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory):
+    """Versions of the custom CNN's pair that differ, as ``SEED/NAME``; see `tests.small_models`."""
+    return once(tmp_path_factory, "small_models", small_models_of_random_weights)
 
 
 def _beside(variable: str, folder: str) -> Path:

@@ -32,6 +32,7 @@ class FakeBackend:
         self.stopped = 0
         self.spoil: Any = None
         self.before: Any = None
+        self.troubled = ""
 
     async def start(self) -> None: ...
 
@@ -39,6 +40,9 @@ class FakeBackend:
 
     async def catalog(self) -> Catalog:
         return self.catalogue
+
+    def trouble(self) -> str:
+        return self.troubled
 
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float

@@ -112,6 +112,8 @@ class ModelList(_Body):
 
     default_backbone: Backbone
     models: list[ModelStatus]
+    problem: str | None = None
+    """What of the models directory cannot be followed, while what was served before is served on."""
 
 
 class Readiness(_Body):

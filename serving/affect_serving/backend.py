@@ -11,6 +11,9 @@ from affect_contract.models import ServedModel
 
 AVAILABLE: Final = "AVAILABLE"
 """The state of a version that can answer, as TensorFlow Serving names it."""
+LOADING: Final = "LOADING"
+END: Final = "END"
+"""The state of a version that is not, or no longer, loaded."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ class Backend(Protocol):
         Raises:
             AffectError: why that cannot be known.
         """
+
+    def trouble(self) -> str:
+        """What of the models it is told to serve it cannot follow, while it serves on what it had; empty if nothing."""
 
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float

@@ -19,9 +19,11 @@ def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedMod
         ModelNotReady: it is known, and not able to answer now.
         BackendError: it is known, and not what the contract says.
     """
-    versions = {model: versions for model, versions in catalog.items() if model.backbone == backbone}
+    versions: Catalog = {model: versions for model, versions in catalog.items() if model.backbone == backbone}
     if not versions:
         raise UnknownModel(f"the backbone {backbone!r} is not served here: {_choices(served_backbones(catalog))}")
+    if selector.version is None:
+        versions = _labelled_first(versions)
     selected = {model: version for model in versions if (version := select(versions[model], selector))}
     if not selected:
         raise UnknownModel(f"{backbone} has no {_wanted(selector)}: {_offers(versions.values())}")
@@ -51,6 +53,17 @@ def served_backbones(catalog: Catalog) -> list[Backbone]:
     """The backbones of a catalog, in the contract's order."""
     served = {model.backbone for model in catalog}
     return [backbone for backbone in Backbone if backbone in served]
+
+
+def _labelled_first(versions: Catalog) -> Catalog:
+    """Without the models that have no label yet, where labelled ones answer their tasks: those are being rolled out."""
+    labelled = {model for model, several in versions.items() if any(one.labels for one in several)}
+    answered = {task for model in labelled for task in model.tasks}
+    return {
+        model: several
+        for model, several in versions.items()
+        if model in labelled or not answered.issuperset(model.tasks)
+    }
 
 
 def _freshest(selected: dict[ServedModel, Version]) -> list[ServedModel]:

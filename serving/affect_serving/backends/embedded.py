@@ -1,9 +1,13 @@
 """The models directory run in this process by OpenVINO, which reads SavedModels as they are."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,52 +15,102 @@ from numpy.typing import NDArray
 from affect_contract import store
 from affect_contract.errors import ModelNotReady, UnknownModel
 from affect_contract.models import MODELS, Backbone, ServedModel
-from affect_serving.backend import AVAILABLE, Catalog, ModelAnswer, Selector, ServingError, Version
+from affect_serving.backend import Catalog, ModelAnswer, Selector, ServingError
+from affect_serving.backends import embedded_catalog
+from affect_serving.backends.embedded_catalog import Key
 from affect_serving.backends.openvino_model import LoadError, OpenVinoModel, runtime
-from affect_serving.routing import route, select, served_backbones
+from affect_serving.routing import select, served_backbones
 from affect_serving.settings import Precision
 
-_FAILED = "END"
-"""TensorFlow Serving's state of a version that is not, or no longer, loaded."""
+LOOK_EVERY_S: Final = 1.0
+"""As often as TensorFlow Serving is told to read the same file."""
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Served:
+    """What requests meet; replaced whole, so that no request sees half of a change."""
+
+    catalog: Catalog = field(default_factory=dict)
+    loaded: Mapping[Key, OpenVinoModel] = field(default_factory=dict)
+
+
+class _Failure(NamedTuple):
+    """Why a version does not load."""
+
+    problem: str
+    directory: Path
+    stamp: tuple[int, int] | None
+    """Of the file as it was then; another one is tried again."""
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether there are other bytes now."""
+        return self.stamp != _stamp(self.directory)
+
+
 class EmbeddedBackend:
-    """Serves what `models.config` names: per backbone and version the fused model or else the pair, never both."""
+    """Follows `models.config`: per backbone and version the fused model or else the pair, never both.
+
+    A new version is loaded beside those that serve, requests go over to it between one and the next, and what is no
+    longer asked for is freed when its last request is done. What cannot be loaded changes nothing.
+    """
 
     def __init__(
-        self, root: Path, *, backbones: Iterable[Backbone] = (), precision: Precision = Precision.F32, cpus: int
+        self,
+        root: Path,
+        *,
+        backbones: Iterable[Backbone] = (),
+        precision: Precision = Precision.F32,
+        cpus: int,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._root = root
         self._backbones = tuple(backbones)
         self._precision = precision
         self._cpus = cpus
-        self._loaded: dict[tuple[ServedModel, int], OpenVinoModel] = {}
-        self._catalog: Catalog = {}
+        self._look_every_s = look_every_s
+        self._served = _Served()
+        self._entries: store.Entries = {}
+        self._failures: dict[Key, _Failure] = {}
+        self._trouble = ""
 
     async def start(self) -> None:
-        """Load every model that can be asked for.
+        """Load every model that can be asked for, then follow the directory.
 
         Raises:
             ServingError: a backbone could not answer.
         """
+        self._loader = partial(OpenVinoModel.load, runtime(self._precision), precision=self._precision, cpus=self._cpus)
         try:
             entries = store.read(self._root)
+            offer = self._offer(entries)
         except store.StoreError as exc:
             raise ServingError(str(exc)) from exc
-        configured = self._configured(entries)
-        await asyncio.to_thread(self._load, entries, configured)
+        for name in entries.keys() - MODELS.keys():
+            _log.info("model not of this service, left alone: %s", name)
+        await self._change(entries, offer)
+        if embedded_catalog.unanswered(self._served.catalog, offer):
+            raise ServingError(self._trouble)
+        self._watch = asyncio.create_task(self._keep_looking(), name=f"watch of {self._root}")
 
     async def close(self) -> None:
         """Stop the inference threads and free the models."""
-        for model in self._loaded.values():
+        self._watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._watch
+        for model in self._served.loaded.values():
             await asyncio.to_thread(model.close)
-        self._loaded.clear()
+        self._served = _Served()
 
     async def catalog(self) -> Catalog:
-        """What was loaded, or failed to."""
-        return self._catalog
+        """What is loaded, is being loaded, or failed to."""
+        return self._served.catalog
+
+    def trouble(self) -> str:
+        """See `Backend`."""
+        return self._trouble
 
     async def run(
         self,
@@ -67,94 +121,124 @@ class EmbeddedBackend:
         timeout_s: float,  # noqa: ARG002 - a caller whose time is up cancels the call, and the queue drops its pictures
     ) -> ModelAnswer:
         """Run one of the loaded models; see `Backend`."""
-        version = select(self._catalog.get(model, ()), selector)
+        served = self._served
+        version = select(served.catalog.get(model, ()), selector)
         if version is None:
             raise UnknownModel(f"{model.name} has no such version: see GET /models")
-        loaded = self._loaded.get((model, version.number))
+        loaded = served.loaded.get((model, version.number))
         if loaded is None:
             raise ModelNotReady(f"{model.name} version {version.number} is not loaded", retry_after_s=1.0)
         return ModelAnswer(await loaded.run(images), version.number)
 
-    def _configured(self, entries: store.Entries) -> Catalog:
-        """All that the models directory offers of the backbones wanted, as if it were loaded."""
-        catalog: dict[ServedModel, tuple[Version, ...]] = {}
-        for name, entry in entries.items():
-            if name not in MODELS:
-                _log.info("model not of this service, left alone: %s", name)
-            elif not self._backbones or MODELS[name].backbone in self._backbones:
-                catalog[MODELS[name]] = tuple(_version(entry, number, AVAILABLE) for number in entry.versions)
-        self._require(served_backbones(catalog))
-        return catalog
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_every_s)
+            try:
+                await self._look()
+            except (store.StoreError, OSError) as exc:
+                self._tell(f"{exc}; what was served before is served on")
+            except Exception as exc:
+                # What cannot be foreseen must not end the watch, which is what would notice that it has passed.
+                self._tell(f"{self._root} cannot be followed: see the gateway's log", exc)
 
-    def _require(self, offered: list[Backbone]) -> None:
-        missing = [backbone for backbone in self._backbones if backbone not in offered]
-        if missing or not offered:
+    async def _look(self) -> None:
+        entries = await asyncio.to_thread(store.read, self._root)
+        offer = self._offer(entries)
+        if entries != self._entries or await asyncio.to_thread(self._something_is_mended):
+            await self._change(entries, offer)
+        else:
+            self._tell(self._left_out(offer))
+
+    def _offer(self, entries: store.Entries) -> Catalog:
+        """What the entries have of the backbones wanted.
+
+        Raises:
+            StoreError: not all of them.
+        """
+        offer = embedded_catalog.offered(entries, self._backbones)
+        there = served_backbones(offer)
+        missing = [backbone for backbone in self._backbones if backbone not in there]
+        if missing or not there:
             wanted = ", ".join(missing) or "any backbone"
-            raise ServingError(
+            raise store.StoreError(
                 f"{self._root} has no model of {wanted}: train one with affect-train --models {self._root}"
             )
+        return offer
 
-    def _load(self, entries: store.Entries, configured: Catalog) -> None:
-        core = runtime(self._precision)
-        needed = _needed(configured)
-        failures: dict[tuple[ServedModel, int], LoadError] = {}
-        for model, number in needed:
-            directory = entries[model.name].directory(self._root) / str(number)
-            try:
-                self._loaded[model, number] = OpenVinoModel.load(
-                    core, directory, model, precision=self._precision, cpus=self._cpus
-                )
-            except LoadError as exc:
-                _log.error("cannot load %s version %d: %s", model.name, number, exc)
-                failures[model, number] = exc
-        self._catalog = _reachable(configured, {key: _FAILED if key in failures else AVAILABLE for key in needed})
-        for (model, number), failure in failures.items():
-            if not _answers(self._catalog, model.backbone):
-                raise ServingError(f"cannot load {model.name} version {number}: {failure}") from failure
+    async def _change(self, entries: store.Entries, offer: Catalog) -> None:
+        """Go over to what ``entries`` say, as far as it can be loaded."""
+        before = self._served
+        self._forget_failures(offer)
+        loaded = dict(before.loaded)
+        reached = await self._load(entries, offer, loaded)
+        after = embedded_catalog.settled(before.catalog, reached)
+        asked = {(model, one.number) for model, versions in after.items() for one in versions}
+        self._served = _Served(after, {key: model for key, model in loaded.items() if key in asked})
+        self._entries = entries
+        self._tell(self._left_out(offer))
+        for key in loaded.keys() - asked:
+            await asyncio.to_thread(loaded.pop(key).close)
+
+    async def _load(self, entries: store.Entries, offer: Catalog, loaded: dict[Key, OpenVinoModel]) -> Catalog:
+        """Load what is missing into ``loaded``; gives what can be reached then, failures included.
+
+        Where a fused model fails its pair is needed instead, so there may be several rounds.
+        """
+        before = self._served
+        while True:
+            problems = {key: failure.problem for key, failure in self._failures.items()}
+            marked = embedded_catalog.without_failed(offer, problems)
+            needed = embedded_catalog.needed(marked)
+            missing = [key for key in needed if key not in loaded and key not in problems]
+            if not missing:
+                return embedded_catalog.limited_to(marked, [*needed, *problems])
+            self._served = _Served(embedded_catalog.announced(before.catalog, missing), before.loaded)
+            for key in missing:
+                await self._load_one(entries, key, loaded)
+
+    async def _load_one(self, entries: store.Entries, key: Key, loaded: dict[Key, OpenVinoModel]) -> None:
+        model, number = key
+        directory = entries[model.name].directory(self._root) / str(number)
+        name = f"{model.name} version {number}"
+        stamp = await asyncio.to_thread(_stamp, directory)
+        try:
+            loaded[key] = await asyncio.to_thread(self._loader, directory, model)
+        except LoadError as exc:
+            self._failures[key] = _Failure(f"cannot load {name}: {exc}", directory, stamp)
+            _log.error("cannot load %s: %s", name, exc)
+        except Exception:
+            self._failures[key] = _Failure(f"cannot load {name}: see the gateway's log", directory, stamp)
+            _log.exception("cannot load %s", name)
+        else:
+            _log.info("loaded %s", name)
+
+    def _something_is_mended(self) -> bool:
+        return any(failure.is_mended for failure in self._failures.values())
+
+    def _forget_failures(self, offer: Catalog) -> None:
+        """Those whose files have changed, and those of versions that are not offered any more."""
+        offered = {(model, one.number) for model, versions in offer.items() for one in versions}
+        self._failures = {
+            key: failure for key, failure in self._failures.items() if key in offered and not failure.is_mended
+        }
+
+    def _left_out(self, offer: Catalog) -> str:
+        """What is configured and does not load, of the backbones that cannot answer."""
+        unanswered = embedded_catalog.unanswered(self._served.catalog, offer)
+        problems = [failure.problem for (model, _), failure in self._failures.items() if model.backbone in unanswered]
+        return problems[0] if problems else ""
+
+    def _tell(self, trouble: str, unforeseen: Exception | None = None) -> None:
+        """Keep what is in the way for those who ask, and log it once."""
+        if trouble and trouble != self._trouble:
+            _log.error("%s", trouble, exc_info=unforeseen)
+        self._trouble = trouble
 
 
-def _version(entry: store.Entry, number: int, state: str) -> Version:
-    return Version(number, state, tuple(sorted(label for label, one in entry.labels.items() if one == number)))
-
-
-def _reachable(configured: Catalog, states: Mapping[tuple[ServedModel, int], str]) -> Catalog:
-    """The versions that have a state, in it."""
-    catalog = {
-        model: tuple(one._replace(state=states[model, one.number]) for one in versions if (model, one.number) in states)
-        for model, versions in configured.items()
-    }
-    return {model: versions for model, versions in catalog.items() if versions}
-
-
-def _answers(catalog: Catalog, backbone: Backbone) -> bool:
-    """Whether a request that asks for nothing in particular gets an answer."""
+def _stamp(directory: Path) -> tuple[int, int] | None:
+    """What changes when the graph of a version directory does; None where there is none."""
     try:
-        return bool(route(catalog, backbone, Selector()))
-    except (UnknownModel, ModelNotReady):
-        return False
-
-
-def _needed(catalog: Catalog) -> list[tuple[ServedModel, int]]:
-    """The versions that some request can be routed to."""
-    needed: dict[tuple[ServedModel, int], None] = {}
-    for backbone in served_backbones(catalog):
-        for selector in _selectors(catalog, backbone):
-            try:
-                models = route(catalog, backbone, selector)
-            except UnknownModel:
-                continue
-            for model in models:
-                version = select(catalog[model], selector)
-                if version is not None:
-                    needed[model, version.number] = None
-    return list(needed)
-
-
-def _selectors(catalog: Catalog, backbone: Backbone) -> list[Selector]:
-    versions = [one for model, several in catalog.items() if model.backbone is backbone for one in several]
-    labels = {label for one in versions for label in one.labels}
-    return [
-        Selector(),
-        *(Selector(label=label) for label in sorted(labels)),
-        *(Selector(version=number) for number in sorted({one.number for one in versions})),
-    ]
+        status = (directory / store.SAVED_MODEL_FILE).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -60,8 +60,12 @@ class OpenVinoModel:
         self._name = name
         self._waiting = 0
         self._local = threading.local()
+        # Nothing here refers back to the model, so that its memory is free as soon as nobody asks for it.
         self._pool = ThreadPoolExecutor(
-            streams * _REQUESTS_A_STREAM, thread_name_prefix=name, initializer=self._prepare_thread
+            streams * _REQUESTS_A_STREAM,
+            thread_name_prefix=name,
+            initializer=_prepare_thread,
+            initargs=(self._local, compiled),
         )
 
     @classmethod
@@ -120,10 +124,6 @@ class OpenVinoModel:
         """Finish what is waiting and end the threads."""
         self._pool.shutdown()
 
-    def _prepare_thread(self) -> None:
-        give_way()
-        self._local.request = self._compiled.create_infer_request()
-
     def _infer(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         request: openvino.InferRequest = self._local.request
         try:
@@ -132,6 +132,11 @@ class OpenVinoModel:
             _log.exception("%s failed to run", self._name)
             raise BackendError(f"{self._name} failed to run: look at the gateway's log") from exc
         return {port.any_name: request.get_tensor(port).data.copy() for port in self._compiled.outputs}
+
+
+def _prepare_thread(local: threading.local, compiled: openvino.CompiledModel) -> None:
+    give_way()
+    local.request = compiled.create_infer_request()
 
 
 def _check(network: openvino.Model, model: ServedModel) -> None:

@@ -78,6 +78,10 @@ class TfServingBackend:
         # A new one each time: an exception that is raised twice keeps both tracebacks.
         raise type(self._trouble)(self._trouble.detail, retry_after_s=self._trouble.retry_after_s)
 
+    def trouble(self) -> str:
+        """Nothing that the catalog does not tell: what its file says is the server's business, and told by no call."""
+        return ""
+
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float
     ) -> ModelAnswer:

@@ -1,0 +1,115 @@
+"""What an embedded gateway offers while versions come, go and fail: plain tables, no runtime."""
+
+from pathlib import PurePosixPath
+
+import pytest
+
+from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.store import Entry
+from affect_serving.backend import AVAILABLE, END, Selector, Version
+from affect_serving.backends.embedded_catalog import (
+    announced,
+    limited_to,
+    needed,
+    offered,
+    settled,
+    unanswered,
+    without_failed,
+)
+from affect_serving.routing import route
+
+FUSED = fused(Backbone.MOBILENET_V2)
+EXPRESSION, AFFECT = (single(Backbone.MOBILENET_V2, task) for task in Task)
+OTHER = fused(Backbone.DENSENET121)
+
+
+def entry(model, *versions, **labels):
+    return Entry(model.name, PurePosixPath("/models") / model.name, versions, labels)
+
+
+def offer(*entries):
+    return offered({one.name: one for one in entries}, ())
+
+
+def after(before, coming, **failing):
+    """What is served when ``coming`` has been loaded, but for the versions that fail, by model name."""
+    failures = {(FUSED if name == "fused" else EXPRESSION, number): "broken" for name, number in failing.items()}
+    marked = without_failed(coming, failures)
+    return settled(before, limited_to(marked, [*needed(marked), *failures]))
+
+
+def answering(catalog, **selector):
+    models = route(catalog, Backbone.MOBILENET_V2, Selector(**selector))
+    return [model.name.removeprefix("mobilenet_v2_") for model in models]
+
+
+def test_the_fused_model_or_else_the_pair_is_loaded_never_both():
+    everything = offer(*(entry(model, 1, stable=1) for model in (FUSED, EXPRESSION, AFFECT)))
+    assert needed(everything) == [(FUSED, 1)]
+    assert set(needed(without_failed(everything, {(FUSED, 1): "broken"}))) == {(EXPRESSION, 1), (AFFECT, 1)}
+
+
+def test_a_pair_that_is_listed_without_a_label_takes_nothing_from_the_fused_model():
+    before = after({}, offer(*(entry(model, 1, stable=1) for model in (FUSED, EXPRESSION, AFFECT))))
+    listed = offer(entry(FUSED, 1, stable=1), *(entry(model, 1, 2, stable=1) for model in (EXPRESSION, AFFECT)))
+    both = after(before, listed)
+    assert both[EXPRESSION] == (Version(2, AVAILABLE, ()),)
+    assert answering(both) == ["affect"]
+    assert answering(both, version=2) == ["classification", "regression"]
+
+
+def test_what_is_being_loaded_is_listed_and_not_asked():
+    before = offer(entry(FUSED, 1, stable=1))
+    during = announced(before, [(FUSED, 2), (EXPRESSION, 2), (OTHER, 1)])
+    assert during == {
+        FUSED: (Version(1, AVAILABLE, ("stable",)), Version(2, "LOADING", ())),
+        EXPRESSION: (Version(2, "LOADING", ()),),
+    }, "a backbone that never answered is not announced: a gateway waits for what is listed"
+    assert answering(during) == ["affect"]
+
+
+@pytest.mark.parametrize("listed", [(2,), (1, 2)], ids=["in place of the old", "beside the old"])
+def test_a_stable_label_on_a_version_that_fails_leaves_the_backbone_as_it_was(listed):
+    before = offer(entry(FUSED, 1, stable=1))
+    now = after(before, offer(entry(FUSED, *listed, stable=2)), fused=2)
+    assert now[FUSED] == (Version(1, AVAILABLE, ("stable",)), Version(2, END, (), "broken"))
+    assert answering(now) == ["affect"]
+
+
+def test_a_canary_that_fails_takes_nothing_from_the_stable_version():
+    before = offer(entry(FUSED, 1, stable=1))
+    now = after(before, offer(entry(FUSED, 1, 2, stable=1, canary=2)), fused=2)
+    assert now[FUSED][1] == Version(2, END, ("canary",), "broken")
+    assert answering(now) == ["affect"]
+
+
+def test_a_canary_that_answers_stays_where_the_next_one_fails():
+    before = offer(entry(FUSED, 1, 2, stable=1, canary=2))
+    now = after(before, offer(entry(FUSED, 1, 3, stable=1, canary=3)), fused=3)
+    assert [(one.number, one.labels) for one in now[FUSED]] == [(1, ("stable",)), (2, ("canary",)), (3, ())]
+
+
+def test_half_a_pair_that_fails_leaves_the_fused_model_answering():
+    before = after({}, offer(*(entry(model, 1, stable=1) for model in (FUSED, EXPRESSION, AFFECT))))
+    coming = offer(entry(FUSED, 1, stable=1), *(entry(model, 2, stable=2) for model in (EXPRESSION, AFFECT)))
+    now = after(before, coming, expression=2)
+    assert answering(now) == ["affect"]
+    assert now[EXPRESSION] == (Version(2, END, (), "broken"),)
+
+
+def test_a_label_that_is_taken_away_is_gone():
+    before = offer(entry(FUSED, 1, 2, stable=1, canary=2))
+    assert after(before, offer(entry(FUSED, 1, stable=1))) == offer(entry(FUSED, 1, stable=1))
+
+
+def test_a_backbone_that_never_answered_and_cannot_is_left_out():
+    before = offer(entry(OTHER, 1, stable=1))
+    coming = {**before, **offer(entry(FUSED, 1, stable=1))}
+    now = after(before, coming, fused=1)
+    assert now == before
+    assert unanswered(now, coming) == [Backbone.MOBILENET_V2]
+
+
+def test_a_backbone_that_is_not_named_any_more_is_gone():
+    before = offer(entry(OTHER, 1, stable=1), entry(FUSED, 1, stable=1))
+    assert set(after(before, offer(entry(OTHER, 1, stable=1)))) == {OTHER}

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from affect_contract.labels import LABELS
 from affect_contract.schemas import Prediction
+from affect_serving.version_metrics import VersionMetrics
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AFFECT: Final = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -80,6 +81,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         for reason in Rejection:
             self.rejections.labels(reason)
+        self.versions = VersionMetrics(self.registry)
         # Asking for a labelled child costs as much as counting in it.
         self._of_request = lru_cache(maxsize=1024)(self._find_of_request)
         self._of_backend = lru_cache(maxsize=256)(self.backend_seconds.labels)

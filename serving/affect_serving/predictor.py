@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.errors import AffectError, BackendError, InvalidRequest, ModelNotReady
+from affect_contract.errors import AffectError, BackendError, InvalidRequest, ModelNotReady, UnknownModel
 from affect_contract.labels import LABELS
 from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel
 from affect_contract.preprocess import preprocess
@@ -24,6 +24,7 @@ from affect_contract.schemas import (
     VersionStatus,
 )
 from affect_serving.backend import Backend, Catalog, ModelAnswer, Selector
+from affect_serving.canary import CanaryShare
 from affect_serving.cpus import give_way
 from affect_serving.deadline import Deadline
 from affect_serving.metrics import Metrics
@@ -71,6 +72,7 @@ class Predictor:
         self._configured = tuple(dict.fromkeys((*settings.backbones, *filter(None, [settings.default_backbone]))))
         self._backend = backend
         self._metrics = metrics
+        self._canary = CanaryShare(settings.canary_percent)
         self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode", initializer=give_way)
 
     def close(self) -> None:
@@ -102,7 +104,7 @@ class Predictor:
 
     async def models(self) -> ModelList:
         """Everything that is served, and the state it is in."""
-        catalog = await self._backend.catalog()
+        catalog = await self._catalog()
         return ModelList(
             default_backbone=self._default_backbone(served_backbones(catalog)),
             models=[
@@ -119,17 +121,24 @@ class Predictor:
                 )
                 for model, versions in catalog.items()
             ],
+            problem=self._backend.trouble() or None,
         )
 
     async def readiness(self) -> Readiness:
         """The backbones that cannot answer with their stable version, and why."""
         try:
-            catalog = await self._backend.catalog()
+            catalog = await self._catalog()
         except AffectError as exc:
             reasons = {str(backbone): exc.detail for backbone in self._configured or (_ANY,)}
         else:
             reasons = self._obstacles(catalog)
         return Readiness(waiting_for=list(reasons), reasons=reasons)
+
+    async def _catalog(self) -> Catalog:
+        """What is served. Readiness is asked for every second, so that the metrics tell of changes as soon."""
+        catalog = await self._backend.catalog()
+        self._metrics.versions.note(catalog, self._backend.trouble())
+        return catalog
 
     def _obstacles(self, catalog: Catalog) -> dict[str, str]:
         served = () if self._settings.backbones else served_backbones(catalog)
@@ -179,28 +188,45 @@ class Predictor:
     async def _run(self, images: NDArray[np.uint8], asked: Asked) -> list[Prediction]:
         catalog = await self._backend.catalog()
         backbone = asked.backbone or self._default_backbone(served_backbones(catalog))
-        models = self._route(catalog, backbone, asked.selector)
-        with self._metrics.asking(backbone) as versions_asked, span("models", backbone=backbone):
-            answers = await self._ask(models, images, asked)
+        selector = self._canary.selector(catalog, backbone, asked.selector, asked.request_id)
+        try:
+            return await self._answers(catalog, backbone, selector, images, asked)
+        except (UnknownModel, ModelNotReady, BackendError):
+            # A label may have moved since, and a canary may fail: neither is the fault of who asked for nothing new.
+            now = await self._backend.catalog()
+            if selector == asked.selector and now == catalog:
+                raise
+            return await self._answers(now, backbone, asked.selector, images, asked)
+
+    async def _answers(
+        self, catalog: Catalog, backbone: str, selector: Selector, images: NDArray[np.uint8], asked: Asked
+    ) -> list[Prediction]:
+        models = self._route(catalog, backbone, selector)
+        with (
+            self._metrics.asking(backbone) as versions_asked,
+            self._metrics.versions.answering(backbone, selector),
+            span("models", backbone=backbone),
+        ):
+            answers = await self._ask(models, selector, images, asked.deadline)
             versions_asked.extend(answer.version for answer in answers)
-        outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
-        _check_finite(outputs, backbone)
+            outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
+            _check_finite(outputs, backbone)
         versions = {model.name: answer.version for model, answer in zip(models, answers, strict=True)}
         model = AnsweringModel(backbone=Backbone(backbone), versions=versions)
         predictions = [_prediction(outputs, row, model, asked.request_id) for row in range(len(images))]
         self._metrics.predicted(predictions)
         return predictions
 
-    async def _ask(self, models: Sequence[ServedModel], images: NDArray[np.uint8], asked: Asked) -> list[ModelAnswer]:
+    async def _ask(
+        self, models: Sequence[ServedModel], selector: Selector, images: NDArray[np.uint8], deadline: Deadline
+    ) -> list[ModelAnswer]:
         """The answers of all models, asked at once; when one fails, the others are stopped."""
         if len(models) == 1:
-            return [await self._backend.run(models[0], asked.selector, images, timeout_s=asked.deadline.left_s())]
+            return [await self._backend.run(models[0], selector, images, timeout_s=deadline.left_s())]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(
-                        self._backend.run(model, asked.selector, images, timeout_s=asked.deadline.left_s())
-                    )
+                    group.create_task(self._backend.run(model, selector, images, timeout_s=deadline.left_s()))
                     for model in models
                 ]
         except BaseExceptionGroup as failures:

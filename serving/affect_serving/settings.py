@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins whose pages may ask from a browser, separated by commas, or *; none, if none is named."""
 
+    canary_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Share of the requests without a version or label that go to the canary, where a backbone has one, in percent."""
+
     embedded_precision: Precision = Precision.F32
     """Arithmetic of the embedded runtime; bf16 is faster where the processor has it, and moves the answers."""
 

@@ -1,0 +1,153 @@
+"""A share of the requests that ask for nothing in particular tries the canary out, and none of them pays for it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affect_client import GrpcClient
+from affect_contract.errors import BackendError, Overloaded, UnknownModel
+from affect_contract.models import Backbone, Task, fused, single
+from affect_serving.backend import AVAILABLE, END, LOADING, Selector, Version
+from affect_serving.canary import ON_CANARY, CanaryShare
+from tests.gateway import FakeBackend, gateway, listening_gateway
+from tests.pictures import encoded, patches
+
+FUSED = fused(Backbone.MOBILENET_V2)
+STABLE_ONE = Version(1, AVAILABLE, ("stable",))
+CANARY = Version(2, AVAILABLE, ("canary",))
+BOTH = {FUSED: (STABLE_ONE, CANARY)}
+JPEG = encoded(patches())
+ANY = Selector()
+
+
+def chosen(share, request_id="id", catalog=BOTH, selector=ANY):
+    return share.selector(catalog, "mobilenet_v2", selector, request_id)
+
+
+@pytest.mark.parametrize("percent", [0.5, 10, 50, 99])
+def test_the_share_is_what_was_set(percent):
+    share = CanaryShare(percent)
+    count = sum(chosen(share, f"request {number}") == ON_CANARY for number in range(20_000))
+    assert count == pytest.approx(200 * percent, abs=300)
+
+
+@given(request_id=st.text(min_size=1), percent=st.floats(0, 100))
+def test_the_same_id_goes_the_same_way_everywhere(request_id, percent):
+    assert chosen(CanaryShare(percent), request_id) == chosen(CanaryShare(percent), request_id)
+
+
+@given(request_id=st.text(min_size=1), low=st.floats(0, 100), high=st.floats(0, 100))
+def test_who_tries_the_canary_goes_on_when_the_share_grows(request_id, low, high):
+    smaller, larger = (CanaryShare(percent) for percent in sorted((low, high)))
+    assert chosen(smaller, request_id) == ANY or chosen(larger, request_id) == ON_CANARY
+
+
+@given(request_id=st.text(min_size=1))
+def test_nothing_and_everything_are_just_that(request_id):
+    assert chosen(CanaryShare(0), request_id) == ANY
+    assert chosen(CanaryShare(100), request_id) == ON_CANARY
+
+
+@pytest.mark.parametrize("selector", [Selector(version=1), Selector(label="stable"), Selector(label="canary")], ids=str)
+def test_who_asks_for_a_version_or_label_gets_it(selector):
+    assert chosen(CanaryShare(100), selector=selector) == selector
+
+
+@pytest.mark.parametrize(
+    "catalog",
+    [
+        {FUSED: (STABLE_ONE,)},
+        {FUSED: (STABLE_ONE, Version(2, LOADING, ("canary",)))},
+        {FUSED: (STABLE_ONE, Version(2, END, ("canary",), "it does not load"))},
+        {FUSED: (STABLE_ONE,), single(Backbone.MOBILENET_V2, Task.REGRESSION): (CANARY,)},
+        {FUSED: (STABLE_ONE,), fused(Backbone.DENSENET121): (STABLE_ONE, CANARY)},
+    ],
+    ids=["none", "loading", "failed", "one task alone", "another backbone's"],
+)
+def test_without_a_canary_that_can_stand_in_all_is_stable(catalog):
+    assert chosen(CanaryShare(100), catalog=catalog) == ANY
+
+
+async def test_both_surfaces_send_the_share_and_say_who_answered():
+    async with gateway(FakeBackend(BOTH), canary_percent=100) as client:
+        for path, version in (("/predict", 2), ("/predict?label=stable", 1), ("/predict?version=1", 1)):
+            answer = (await client.post(path, content=JPEG)).json()
+            assert answer["model"]["versions"] == {FUSED.name: version}
+    with listening_gateway(FakeBackend(BOTH), canary_percent=100) as urls, GrpcClient(urls.rpc) as client:
+        assert client.predict(JPEG).model.versions == {FUSED.name: 2}
+
+
+async def test_an_id_is_all_that_decides():
+    async with gateway(FakeBackend(BOTH), canary_percent=50) as client:
+        ways = {}
+        for number in (*range(20), *range(20)):
+            answer = await client.post("/predict", content=JPEG, headers={"X-Request-Id": f"id-{number}"})
+            ways.setdefault(number, set()).add(answer.json()["model"]["versions"][FUSED.name])
+    assert all(len(versions) == 1 for versions in ways.values())
+    assert {1, 2} == set.union(*ways.values())
+
+
+class FailingCanary(FakeBackend):
+    """Fails whatever asks for the canary."""
+
+    def __init__(self, failure):
+        super().__init__(BOTH)
+        self.canary_failure = failure
+
+    async def run(self, model, selector, images, *, timeout_s):
+        if selector == ON_CANARY:
+            raise self.canary_failure
+        return await super().run(model, selector, images, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("failure", [UnknownModel("gone"), BackendError("it broke")], ids=["withdrawn", "broken"])
+async def test_a_canary_that_goes_or_breaks_costs_nobody_an_answer_who_did_not_ask_for_it(failure):
+    async with gateway(FailingCanary(failure), canary_percent=100) as client:
+        answer = await client.post("/predict", content=JPEG)
+        assert answer.json()["model"]["versions"] == {FUSED.name: 1}
+        assert (await client.post("/predict?label=canary", content=JPEG)).status_code in (404, 502)
+        metrics = (await client.get("/metrics")).text
+    counted = f'affect_label_answers_total{{backbone="mobilenet_v2",code="{failure.code}",label="canary"}} 2.0'
+    assert counted in metrics
+    assert 'affect_label_answers_total{backbone="mobilenet_v2",code="",label="stable"} 1.0' in metrics
+
+
+async def test_an_overloaded_canary_is_an_overload():
+    async with gateway(FailingCanary(Overloaded("full", retry_after_s=1.0)), canary_percent=100) as client:
+        assert (await client.post("/predict", content=JPEG)).status_code == 429
+
+
+async def test_a_label_that_moves_to_other_models_while_a_request_is_routed_is_followed():
+    pair = {single(Backbone.MOBILENET_V2, task): (Version(2, AVAILABLE, ("stable",)),) for task in Task}
+    backend = FakeBackend({FUSED: (STABLE_ONE,)})
+
+    def moved():
+        backend.catalogue, backend.before = pair, None
+        raise UnknownModel("the fused model has just gone")
+
+    backend.before = moved
+    async with gateway(backend) as client:
+        answer = await client.post("/predict", content=JPEG)
+    assert answer.json()["model"]["versions"] == {model.name: 2 for model in pair}
+
+
+async def test_versions_and_their_troubles_are_among_the_metrics():
+    backend = FakeBackend({FUSED: (STABLE_ONE, Version(2, END, ("canary",), "it does not load"))})
+    backend.troubled = "models.config is nonsense"
+    async with gateway(backend) as client:
+        assert (await client.get("/models")).json()["problem"] == "models.config is nonsense"
+        metrics = (await client.get("/metrics")).text
+        name = FUSED.name
+        for line in (
+            f'affect_model_version_available{{model="{name}",version="1"}} 1.0',
+            f'affect_model_version_available{{model="{name}",version="2"}} 0.0',
+            f'affect_model_version_failed{{model="{name}",version="2"}} 1.0',
+            f'affect_model_label_version{{label="canary",model="{name}"}} 2.0',
+            "affect_models_trouble 1.0",
+        ):
+            assert line in metrics
+        backend.catalogue, backend.troubled = {FUSED: (STABLE_ONE,)}, ""
+        await client.get("/readyz")
+        metrics = (await client.get("/metrics")).text
+        assert 'version="2"' not in metrics
+        assert "affect_models_trouble 0.0" in metrics

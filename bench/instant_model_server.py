@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 import uvloop
 
+from affect_contract import tfserving
 from affect_contract.labels import LABELS
 from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, Backbone, fused
 from affect_contract.preprocess import SHAPE
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
-from affect_serving.backends import tfserving_wire as wire
 
 MODEL = fused(Backbone.MOBILENET_V2)
 
@@ -60,9 +60,9 @@ class Handlers(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         """The handler of a method; its messages stay bytes."""
         handlers = {
-            wire.PREDICT: self._predict,
-            wire.GET_MODEL_STATUS: self._get_status,
-            wire.GET_MODEL_METADATA: self._get_metadata,
+            tfserving.PREDICT: self._predict,
+            tfserving.GET_MODEL_STATUS: self._get_status,
+            tfserving.GET_MODEL_METADATA: self._get_metadata,
         }
         handler = handlers.get(details.method)
         return grpc.unary_unary_rpc_method_handler(handler) if handler else None

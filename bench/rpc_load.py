@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import uvloop
 
+from affect_contract import tfserving
 from affect_contract.models import Backbone, fused
 from affect_contract.preprocess import preprocess
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
@@ -35,7 +36,7 @@ def gateway(channel: grpc.aio.Channel) -> Ask:
 def direct(channel: grpc.aio.Channel) -> Ask:
     """Ask TensorFlow Serving as a program without a gateway does."""
     predict = channel.unary_unary(
-        wire.PREDICT,
+        tfserving.PREDICT,
         request_serializer=pb.PredictRequest.SerializeToString,
         response_deserializer=pb.PredictResponse.FromString,
     )

@@ -1,16 +1,38 @@
 """Publishing: finished SavedModels become a version that `models.config` names."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
+from typing import Final
 
-from affect_contract import server_files
+from affect_contract import promotion, server_files
 from affect_contract.files import sync_folder
-from affect_contract.store import CANARY, STABLE, Entries, Entry, StoreError, locked, next_version, read, write
+from affect_contract.store import (
+    CANARY,
+    PREVIOUS,
+    STABLE,
+    Entries,
+    Entry,
+    StoreError,
+    locked,
+    next_version,
+    read,
+    write,
+)
+
+NOTICE_S: Final = 3.0 * server_files.RELOAD_S
+"""Seconds after which a model server that runs has read a rewrite of the config."""
 
 
 def publish(
-    root: Path, staged: Mapping[str, Path], *, base_path: PurePosixPath | None = None, promote: bool = False
+    root: Path,
+    staged: Mapping[str, Path],
+    *,
+    base_path: PurePosixPath | None = None,
+    promote: bool = False,
+    notice_s: float = NOTICE_S,
 ) -> int:
     """Move finished SavedModel directories in under one new version number, then name them in the config.
 
@@ -24,6 +46,9 @@ def publish(
             and is the directory's own absolute path for a new one.
         promote: make the new version stable; without it, it becomes stable only where the model is new, and
             canary elsewhere.
+        notice_s: seconds between the rewrite that names the version and the one that moves a label to it. A model
+            server that has seen the first refuses the second until the version is loaded, and then takes it; one that
+            has not would refuse it for ever.
 
     Returns:
         The version number.
@@ -41,7 +66,12 @@ def publish(
                 _move_in(directory, root / name / str(version))
             mount = base_path or PurePosixPath(root.resolve())
             server_files.write_missing(root)
-            for step in publication_steps(entries, staged, version, mount, promote=promote):
+            steps = publication_steps(entries, staged, version, mount, promote=promote)
+            if promote:
+                promotion.remember(root, entries, {name: version for name in staged if name in entries})
+            for before, step in pairwise([entries, *steps]):
+                if _moves_a_label(before, step):
+                    time.sleep(notice_s)
                 write(root, step)
     except OSError as exc:
         raise StoreError(f"cannot publish to {root}: {exc}") from exc
@@ -68,21 +98,25 @@ def publication_steps(
         return
     labelled = listed | {name: _labelled(listed[name], version, promote=promote) for name in known}
     yield labelled
-    kept = labelled | {name: _without_unlabelled(labelled[name]) for name in known}
+    kept = labelled | {name: promotion.without_unlabelled(labelled[name]) for name in known}
     if kept != labelled:
         yield kept
 
 
 def _labelled(entry: Entry, version: int, *, promote: bool) -> Entry:
     if promote or STABLE not in entry.labels:
-        others = {label: number for label, number in entry.labels.items() if label != CANARY}
+        others = {label: number for label, number in entry.labels.items() if label not in (CANARY, PREVIOUS)}
         return replace(entry, labels=others | {STABLE: version})
     return replace(entry, labels={**entry.labels, CANARY: version})
 
 
-def _without_unlabelled(entry: Entry) -> Entry:
-    named = set(entry.labels.values())
-    return replace(entry, versions=tuple(version for version in entry.versions if version in named))
+def _moves_a_label(before: Entries, after: Entries) -> bool:
+    return any(
+        before[name].labels.get(label, version) != version
+        for name, entry in after.items()
+        if name in before
+        for label, version in entry.labels.items()
+    )
 
 
 def _move_in(staged: Path, target: Path) -> None:

@@ -20,7 +20,8 @@ REST_PORT: Final = 8501
 
 _BATCH_THREADS: Final = 4
 """Batches that run at a time; TensorFlow's own threads, as many as cores, are shared between them."""
-_RELOAD_S: Final = 1
+RELOAD_S: Final = 1
+"""Seconds between two looks of the server at `models.config`."""
 _LOAD_THREADS: Final = 2
 _CONNECTION_AGE: Final = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
 """Gateways look for new servers only when a connection ends; this ends each after half a minute, and what is under way
@@ -72,7 +73,7 @@ def flags(mount: PurePosixPath, *, in_flight: int, port: int = GRPC_PORT, rest_p
         "port": str(port),
         "rest_api_port": str(rest_port),
         "model_config_file": str(mount / CONFIG_FILE),
-        "model_config_file_poll_wait_seconds": str(_RELOAD_S),
+        "model_config_file_poll_wait_seconds": str(RELOAD_S),
         # At first start no version is loaded yet when its labels are read.
         "allow_version_labels_for_unavailable_models": "true",
         "enable_batching": "true",

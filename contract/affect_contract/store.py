@@ -9,7 +9,7 @@ Only files are read and written here; who watches them, and when they have been 
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,8 @@ STABLE: Final = "stable"
 """Label of the version that answers requests without a version or label."""
 CANARY: Final = "canary"
 """Label of the version that is tried out beside the stable one."""
+PREVIOUS: Final = "previous"
+"""Label of a version that was stable before and is kept loaded, so that going back to it takes no loading."""
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]+")
 _LOCK_FILE: Final = ".lock"
@@ -50,6 +52,11 @@ class Entry:
     """The versions to load, ascending."""
     labels: Mapping[str, int]
     """Version by label."""
+
+    @property
+    def labelled_versions(self) -> tuple[int, ...]:
+        """The versions that carry a label; another one is listed only while something changes."""
+        return tuple(sorted(set(self.labels.values())))
 
     def directory(self, root: Path) -> Path:
         """The model's directory inside ``root``, wherever the model server mounts it."""
@@ -169,10 +176,14 @@ def next_version(root: Path) -> int:
 
 
 @contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the directory against every other publish or promotion; waits for its turn."""
+def locked(root: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the directory against every other publish or promotion; waits for its turn, and says so first."""
     with (root / _LOCK_FILE).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -23,9 +23,9 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from affect_contract import tfserving
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as our_config
 from affect_contract.proto.tfserving.v1 import serving_pb2 as ours
-from affect_serving.backends import tfserving_wire
 
 PAIRS: list[tuple[Any, Any]] = [
     (ours.TensorShapeProto, tensor_shape_pb2.TensorShapeProto),
@@ -136,9 +136,9 @@ def test_fields_that_are_not_known_here_do_no_harm():
 @pytest.mark.parametrize(
     ("path", "module"),
     [
-        (tfserving_wire.PREDICT, prediction_service_pb2),
-        (tfserving_wire.GET_MODEL_METADATA, prediction_service_pb2),
-        (tfserving_wire.GET_MODEL_STATUS, model_service_pb2),
+        (tfserving.PREDICT, prediction_service_pb2),
+        (tfserving.GET_MODEL_METADATA, prediction_service_pb2),
+        (tfserving.GET_MODEL_STATUS, model_service_pb2),
     ],
 )
 def test_every_method_path_is_one_of_the_official_services(path, module):

@@ -2,6 +2,7 @@
 
 import stat
 import threading
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -9,10 +10,12 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affect_contract import files, store
+from affect_contract import files, publication, store
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as ours
-from affect_contract.publication import publication_steps, publish
+from affect_contract.publication import publication_steps
 from affect_contract.store import CANARY, STABLE, Entry, StoreError
+
+publish = partial(publication.publish, notice_s=0.0)
 
 MOBILENET, DENSENET = "mobilenet_v2_affect", "densenet121_affect"
 

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from affect_contract import tfserving
 from affect_contract.errors import AffectError, BackendError, ModelNotReady, UnknownModel
 from affect_contract.models import MAX_BATCH_SIZE, ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
@@ -52,7 +53,7 @@ class TfServingBackend:
         """
         self._channel = open_channel(self._settings)
         self._predict = self._channel.unary_unary(
-            wire.PREDICT,
+            tfserving.PREDICT,
             request_serializer=pb.PredictRequest.SerializeToString,
             response_deserializer=pb.PredictResponse.FromString,
         )

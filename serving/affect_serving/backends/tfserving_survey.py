@@ -6,25 +6,16 @@ from typing import Final
 
 import grpc
 
+from affect_contract import tfserving
 from affect_contract.models import MODELS, Backbone, ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_contract.signatures import mismatch
-from affect_contract.store import CANARY, STABLE
-from affect_serving.backend import AVAILABLE, Catalog, Selector, Version
-from affect_serving.backends import tfserving_wire as wire
+from affect_contract.store import CANARY, PREVIOUS, STABLE
+from affect_serving.backend import AVAILABLE, Catalog, Version
 
 _CALL_S: Final = 2.0
 """Time for one question, in seconds; the answers need no computing."""
-_LABELS: Final = (STABLE, CANARY)
-_NOT_SERVED: Final = grpc.StatusCode.NOT_FOUND
-_NO_SUCH_LABEL: Final = (
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.FAILED_PRECONDITION,
-)
-_GONE_STATES: Final = (pb.ModelVersionStatus.UNLOADING, pb.ModelVersionStatus.END)
-_LONGEST_REASON: Final = 300
-
+_LABELS: Final = (STABLE, CANARY, PREVIOUS)
 _log = logging.getLogger(__name__)
 
 
@@ -40,12 +31,12 @@ class Survey:
         wanted = tuple(backbones) or tuple(Backbone)
         self._models = [model for model in MODELS.values() if model.backbone in wanted]
         self._status = channel.unary_unary(
-            wire.GET_MODEL_STATUS,
+            tfserving.GET_MODEL_STATUS,
             request_serializer=pb.GetModelStatusRequest.SerializeToString,
             response_deserializer=pb.GetModelStatusResponse.FromString,
         )
         self._metadata = channel.unary_unary(
-            wire.GET_MODEL_METADATA,
+            tfserving.GET_MODEL_METADATA,
             request_serializer=pb.GetModelMetadataRequest.SerializeToString,
             response_deserializer=pb.GetModelMetadataResponse.FromString,
         )
@@ -66,13 +57,13 @@ class Survey:
         return catalog
 
     async def _versions(self, model: ServedModel) -> tuple[Version, ...]:
-        statuses = sorted(await self._statuses(model), key=lambda status: status.version)
+        statuses = await self._statuses(model)
         labels = await self._labels(model) if any(_is_available(status) for status in statuses) else {}
         return tuple(
             [
                 Version(
                     status.version,
-                    pb.ModelVersionStatus.State.Name(status.state),
+                    tfserving.state_name(status),
                     tuple(label for label, number in labels.items() if number == status.version),
                     await self._problem(model, status),
                 )
@@ -81,54 +72,46 @@ class Survey:
         )
 
     async def _statuses(self, model: ServedModel) -> Sequence[pb.ModelVersionStatus]:
-        request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=model.name))
         try:
-            response = await self._status(request, timeout=_CALL_S)
+            return tfserving.present(await self._status(tfserving.status_request(model.name), timeout=_CALL_S))
         except grpc.aio.AioRpcError as exc:
-            if exc.code() is _NOT_SERVED:
+            if exc.code().name == tfserving.NOT_SERVED:
                 return []
             raise
-        # A version that was unloaded stays listed; it is of interest only where it failed.
-        return [
-            status
-            for status in response.model_version_status
-            if status.state not in _GONE_STATES or status.status.error_code
-        ]
 
     async def _labels(self, model: ServedModel) -> dict[str, int]:
         """Version by label; the status calls of the server do not tell them, and ignore them in a request."""
         labels = {}
         for label in _LABELS:
-            request = wire.metadata_request(wire.model_spec(model, Selector(label=label)))
+            request = tfserving.metadata_request(tfserving.model_spec(model.name, label=label))
             try:
                 response = await self._metadata(request, timeout=_CALL_S)
             except grpc.aio.AioRpcError as exc:
-                if exc.code() not in _NO_SUCH_LABEL:
+                if exc.code().name not in tfserving.NO_SUCH_LABEL:
                     raise
             else:
                 labels[label] = response.model_spec.version.value
         return labels
 
     async def _problem(self, model: ServedModel, status: pb.ModelVersionStatus) -> str:
-        name = f"{model.name} version {status.version}"
-        if status.status.error_code:
-            return f"{name} does not load: {status.status.error_message[:_LONGEST_REASON]}"
-        if not _is_available(status):
-            return ""
+        problem = tfserving.load_problem(model.name, status)
+        if problem or not _is_available(status):
+            return problem
         key = (model, status.version)
         if key not in self._problems:
-            self._problems[key] = await self._difference(model, status.version, name)
+            self._problems[key] = await self._difference(model, status.version)
         return self._problems[key]
 
-    async def _difference(self, model: ServedModel, version: int, name: str) -> str:
-        request = wire.metadata_request(wire.model_spec(model, Selector(version=version)))
+    async def _difference(self, model: ServedModel, version: int) -> str:
+        name = f"{model.name} version {version}"
+        request = tfserving.metadata_request(tfserving.model_spec(model.name, version=version))
         try:
             response = await self._metadata(request, timeout=_CALL_S)
         except grpc.aio.AioRpcError as exc:
-            if exc.code() is _NOT_SERVED:  # unloaded since its status was asked
+            if exc.code().name == tfserving.NOT_SERVED:  # unloaded since its status was asked
                 return f"{name} has just been unloaded"
             raise
-        difference = mismatch(model, wire.signatures(response))
+        difference = mismatch(model, tfserving.signatures(response))
         if difference is None:
             return ""
         _log.error("%s is not asked: %s", name, difference)

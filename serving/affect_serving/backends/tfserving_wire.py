@@ -1,40 +1,24 @@
 """Pictures into TensorFlow Serving's requests, and outputs out of its answers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from affect_contract.errors import BackendError
 from affect_contract.labels import LABELS
 from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.tfserving import model_spec
 from affect_serving.backend import ModelAnswer, Selector
 
-PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
-GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
-GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
-
-_SIGNATURES: Final = "signature_def"
-"""The metadata field that holds a model's signatures."""
 _LITTLE_ENDIAN_FLOAT: Final = np.dtype("<f4")
-
-
-def model_spec(model: ServedModel, selector: Selector) -> pb.ModelSpec:
-    """How a request names a model and its version; without either choice the server takes the latest."""
-    spec = pb.ModelSpec(name=model.name)
-    if selector.version is not None:
-        spec.version.value = selector.version
-    elif selector.label:
-        spec.version_label = selector.label
-    return spec
 
 
 def predict_request(model: ServedModel, selector: Selector, images: NDArray[np.uint8]) -> pb.PredictRequest:
     """The request that asks ``model`` about uint8 ``images`` [n, 224, 224, 3]."""
-    spec = model_spec(model, selector)
+    spec = model_spec(model.name, version=selector.version, label=selector.label)
     spec.signature_name = SERVING_SIGNATURE
     tensor = pb.TensorProto(
         dtype=pb.DT_UINT8, tensor_shape=_shape(images.shape), tensor_content=np.ascontiguousarray(images).tobytes()
@@ -55,19 +39,6 @@ def model_answer(response: pb.PredictResponse, model: ServedModel, count: int) -
         wanted = (count, len(LABELS)) if name == PROBABILITIES else (count,)
         outputs[name] = _floats(response.outputs[name], wanted, f"{name} of {model.name}")
     return ModelAnswer(outputs, response.model_spec.version.value)
-
-
-def metadata_request(spec: pb.ModelSpec) -> pb.GetModelMetadataRequest:
-    """The request for a version's signatures."""
-    return pb.GetModelMetadataRequest(model_spec=spec, metadata_field=[_SIGNATURES])
-
-
-def signatures(response: pb.GetModelMetadataResponse) -> Mapping[str, pb.SignatureDef]:
-    """The signatures in a metadata response, by name; none where it has none that can be read."""
-    try:
-        return pb.SignatureDefMap.FromString(response.metadata[_SIGNATURES].value).signature_def
-    except DecodeError:
-        return {}
 
 
 def _shape(sides: Iterable[int]) -> pb.TensorShapeProto:

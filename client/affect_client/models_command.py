@@ -1,4 +1,4 @@
-"""``affect-models``: what a models directory serves, and whether a model server can."""
+"""``affect-models``: what a models directory serves, whether a model server can, and changes to it."""
 
 import argparse
 import json
@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from affect_client import versions_command
 from affect_contract import server_files, store
 from affect_contract.models_check import check
 from affect_contract.store import Entry, StoreError
 
-_FINE, _NOT_FINE, _CANNOT_SAY = 0, 1, 2
+_FINE, _NOT_FINE, _CANNOT_SAY, _INTERRUPTED = 0, 1, 2, 130
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
 _MAX_PORT: Final = 65535
@@ -32,12 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return _CANNOT_SAY
     try:
-        status: int = options.run(options)
+        status = versions_command.run(options)
     except argparse.ArgumentError as exc:
         parser.error(str(exc))
     except StoreError as exc:
         print(f"affect-models: {exc}", file=sys.stderr)  # noqa: T201
         return _NOT_FINE
+    except KeyboardInterrupt:
+        print("affect-models: stopped; models.config is as it was", file=sys.stderr)  # noqa: T201
+        return _INTERRUPTED
     return status
 
 
@@ -87,14 +91,24 @@ def _parser() -> argparse.ArgumentParser:
         prog="affect-models", description="What a models directory serves.", allow_abbrev=False
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    versions_command.add_list_arguments(_command(commands, "list", "say which versions there are, and what each is"))
+    versions_command.add_promote_arguments(
+        _command(commands, "promote", "make the canary, or another version, stable, without a failed request")
+    )
+    versions_command.add_rollback_arguments(
+        _command(commands, "rollback", "make the version stable again that was stable before")
+    )
+    versions_command.add_prune_arguments(_command(commands, "prune", "delete versions that nobody needs any more"))
     checking = _command(
         commands,
         "check",
         "say everything that would stop a TensorFlow Serving or keep a version from being served; else what is served",
     )
+    _add_mount(checking)
     checking.add_argument("--json", action="store_true", help="print the problems as a JSON document")
     checking.set_defaults(run=_check)
     flags = _command(commands, "flags", f"print the command line that starts {_SERVER} on the directory")
+    _add_mount(flags)
     flags.add_argument("--port", type=_port, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
     flags.add_argument(
         "--rest-port", type=_port, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
@@ -116,8 +130,11 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=description, description=description, allow_abbrev=False)
     parser.add_argument("--models", type=Path, required=True, help="the models directory")
-    parser.add_argument("--mount", type=_absolute, help="where the model server sees it, if elsewhere")
     return parser
+
+
+def _add_mount(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mount", type=_absolute, help="where the model server sees the directory, if elsewhere")
 
 
 def _absolute(text: str) -> PurePosixPath:

@@ -41,10 +41,22 @@ def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
             continue
         _check_base_path(problems, root, entry, mount)
         for version in entry.versions:
-            directory = entry.directory(root) / str(version)
-            signatures = _tried(problems, _checked_signatures, entry.name, directory)
-            _tried(problems, _check_warmup, directory / WARMUP_FILE, signatures, limit)
+            _check_version(problems, entry.name, entry.directory(root) / str(version), limit)
     return problems
+
+
+def check_versions(root: Path, entries: store.Entries, versions: Mapping[str, int]) -> list[str]:
+    """What is wrong with one version each of some models, a sentence each; empty where nothing is."""
+    problems: list[str] = []
+    limit = _tried(problems, _largest_batch, root / BATCHING_FILE) if (root / BATCHING_FILE).exists() else None
+    for name, version in versions.items():
+        _check_version(problems, name, entries[name].directory(root) / str(version), limit)
+    return problems
+
+
+def _check_version(problems: list[str], name: str, directory: Path, limit: int | None) -> None:
+    signatures = _tried(problems, _checked_signatures, name, directory)
+    _tried(problems, _check_warmup, directory / WARMUP_FILE, signatures, limit)
 
 
 def _tried(problems: list[str], check: Callable[..., Result], *arguments: object) -> Result | None:
@@ -78,7 +90,7 @@ def _check_base_path(problems: list[str], root: Path, entry: Entry, mount: PureP
 def _checked_signatures(name: str, directory: Path) -> Mapping[str, SignatureDef]:
     if not directory.is_dir():
         raise StoreError(
-            f"{directory} is not there, and {store.CONFIG_FILE} lists it: restore it, or take version "
+            f"{directory} is not there, and {store.CONFIG_FILE} lists it or is to: restore it, or take version "
             f"{directory.name} of {name} off the list"
         )
     signatures = read_signatures(directory)

@@ -36,6 +36,7 @@ ADAPTERS = {
         "serving/affect_serving/rpc_health.py",
         "client/affect_client/rpc.py",
         "client/affect_client/rpc_wire.py",
+        "client/affect_client/tfserving_witness.py",
     },
     "fastapi": {"serving"},
     "uvicorn": {"serving"},

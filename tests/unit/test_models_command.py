@@ -93,7 +93,7 @@ def a_saved_model_cut_off(models):
 
 def a_missing_version(models):
     shutil.rmtree(models / NAME)
-    return "and models.config lists it"
+    return "and models.config lists it or is to"
 
 
 def a_version_without_a_saved_model(models):

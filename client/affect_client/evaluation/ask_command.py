@@ -13,7 +13,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from affect_client.access import AccessError, access, add_access_arguments
-from affect_client.arguments import seconds
+from affect_client.arguments import backbones, seconds
 from affect_client.connect import connect_async, is_rpc
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.job import IN_FLIGHT, ask
@@ -26,7 +26,7 @@ from affect_client.evaluation.shards import WHOLE, Shard, parse_shard
 from affect_client.evaluation.truth import Prior, Truth
 from affect_client.http import DEFAULT_URL, AsyncClient
 from affect_client.rpc import AsyncGrpcClient
-from affect_contract.models import Backbone
+from affect_contract.store import STABLE
 from affect_dataset import layouts
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_dataset.split import Assignment, read_or_assign
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> None:
 async def _find(options: argparse.Namespace) -> list[Pin]:
     async with _client(options) as client:
         if isinstance(client, AsyncGrpcClient):
-            return await probed_pins(client, options.backbones)
-        return pins(await client.models(), options.backbones)
+            return await probed_pins(client, options.backbones, options.label)
+        return pins(await client.models(), options.backbones, options.label)
 
 
 def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
@@ -160,8 +160,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split-file", type=Path, help="the split, where it is not beside the data")
     parser.add_argument(
-        "--backbones", type=_backbones, default=(), metavar="A,B", help="which to score (default: all that are served)"
+        "--backbones", type=backbones, default=(), metavar="A,B", help="which to score (default: all that are served)"
     )
+    parser.add_argument(
+        "--label", default=STABLE, help="which of their versions to score: stable, canary or another label (default: "
+        "%(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
     )
@@ -176,11 +180,3 @@ def _shard(text: str) -> Shard:
         return parse_shard(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
-
-
-def _backbones(text: str) -> tuple[Backbone, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
-    unknown = [name for name in names if name not in set(Backbone)]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r}: choose from {', '.join(Backbone)}")
-    return tuple(Backbone(name) for name in names)

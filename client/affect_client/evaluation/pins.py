@@ -32,7 +32,9 @@ class Pin:
 
     backbone: Backbone
     versions: Mapping[str, int]
-    """Stable version by model name, as the gateway had them when the run began."""
+    """Version by model name, as the gateway had them when the run began."""
+    label: str = STABLE
+    """What they were found by."""
 
     @property
     def choice(self) -> Choice:
@@ -44,7 +46,7 @@ class Pin:
         numbers = set(self.versions.values())
         if len(numbers) == 1:
             return Choice(backbone=self.backbone.value, version=numbers.pop())
-        return Choice(backbone=self.backbone.value, label=STABLE)
+        return Choice(backbone=self.backbone.value, label=self.label)
 
     def require(self, answer: Prediction) -> None:
         """Make sure that the versions pinned have answered.
@@ -61,11 +63,11 @@ class Pin:
                 )
 
 
-def pins(served: ModelList, wanted: Sequence[Backbone] = ()) -> list[Pin]:
-    """The stable versions of the backbones wanted, or of all.
+def pins(served: ModelList, wanted: Sequence[Backbone] = (), label: str = STABLE) -> list[Pin]:
+    """The versions that carry a label, of the backbones wanted; else of all that are served, or all that have it.
 
     Raises:
-        EvaluationError: a backbone that is not served, or has no stable version.
+        EvaluationError: a backbone that is not served, or has no such version.
     """
     found = {model.backbone for model in served.models}
     missing = [backbone for backbone in wanted if backbone not in found]
@@ -73,26 +75,30 @@ def pins(served: ModelList, wanted: Sequence[Backbone] = ()) -> list[Pin]:
         raise EvaluationError(f"the gateway does not serve {', '.join(missing)}; it has {', '.join(sorted(found))}")
     if not found:
         raise EvaluationError(_NOTHING)
-    return [_pin(served, backbone) for backbone in (wanted or sorted(found))]
+    if label != STABLE and not wanted:
+        found = {model.backbone for model in served.models if any(label in one.labels for one in model.versions)}
+        if not found:
+            raise EvaluationError(f"no model has the label {label!r}: see GET /models for those there are")
+    return [_pin(served, backbone, label) for backbone in (wanted or sorted(found))]
 
 
-async def probed_pins(client: AsyncGrpcClient, wanted: Sequence[Backbone] = ()) -> list[Pin]:
-    """`pins` over gRPC, which lists no models: what answers for a grey picture is what is served as stable.
+async def probed_pins(client: AsyncGrpcClient, wanted: Sequence[Backbone] = (), label: str = STABLE) -> list[Pin]:
+    """`pins` over gRPC, which lists no models: what answers for a grey picture is what carries the label.
 
     Raises:
-        EvaluationError: a backbone that is not served.
+        EvaluationError: a backbone that is not served, or has no such version.
     """
     found = []
     for backbone in wanted or Backbone:
         try:
-            answer = await client.predict(_grey_picture(), backbone=backbone.value)
+            answer = await client.predict(_grey_picture(), backbone=backbone.value, label=label)
         except UnknownModel as exc:
             if wanted:
                 raise EvaluationError(f"the gateway does not serve {backbone}: {exc.detail}") from exc
         else:
-            found.append(Pin(backbone, answer.model.versions))
+            found.append(Pin(backbone, answer.model.versions, label))
     if not found:
-        raise EvaluationError(_NOTHING)
+        raise EvaluationError(_NOTHING if label == STABLE else f"no model has the label {label!r}")
     return found
 
 
@@ -102,15 +108,16 @@ def _grey_picture() -> bytes:
     return buffer.getvalue()
 
 
-def _pin(served: ModelList, backbone: Backbone) -> Pin:
-    stable = {model.name: _stable(model) for model in served.models if model.backbone is backbone}
-    versions = {name: version for name, version in stable.items() if version is not None}
+def _pin(served: ModelList, backbone: Backbone, label: str) -> Pin:
+    labelled = {model.name: _labelled(model, label) for model in served.models if model.backbone is backbone}
+    versions = {name: version for name, version in labelled.items() if version is not None}
     if not versions:
-        raise EvaluationError(f"no model of {backbone} has a stable version: promote one first")
-    return Pin(backbone, versions)
+        way = "promote" if label == STABLE else "publish"
+        raise EvaluationError(f"no model of {backbone} has a {label} version: {way} one first")
+    return Pin(backbone, versions, label)
 
 
-def _stable(model: ModelStatus) -> int | None:
-    """The version that answers as stable: where there are no labels at all, the latest."""
-    unlabelled = not any(one.labels for one in model.versions)
-    return max((one.version for one in model.versions if unlabelled or STABLE in one.labels), default=None)
+def _labelled(model: ModelStatus, label: str) -> int | None:
+    """The version that answers by a label: where there are no labels at all, the latest is stable."""
+    latest = label == STABLE and not any(one.labels for one in model.versions)
+    return max((one.version for one in model.versions if latest or label in one.labels), default=None)

@@ -1,0 +1,47 @@
+"""A gateway asked what has become of versions."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from affect_client.connect import is_rpc
+from affect_client.errors import ServiceUnreachable
+from affect_client.http import Client
+from affect_client.witnesses import AVAILABLE, CannotSay, ModelState, VersionState
+from affect_contract.errors import AffectError
+from affect_contract.schemas import ModelStatus
+
+_TIMEOUT_S: Final = 5.0
+
+
+class GatewayWitness:
+    """A gateway, by its ``GET /models``.
+
+    An embedded one runs the fused model or else the pair, so it need not have every model of a publish.
+    """
+
+    knows_every_model = False
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        if is_rpc(url):
+            raise CannotSay(f"{url} lists no models: give the http:// address of the gateway")
+        try:
+            self._client = Client(url, timeout_s=_TIMEOUT_S)
+        except ServiceUnreachable as exc:
+            raise CannotSay(str(exc)) from exc
+
+    def states(self, names: Iterable[str]) -> Mapping[str, ModelState]:
+        """See `Witness`."""
+        try:
+            listed = self._client.models().models
+        except (ServiceUnreachable, AffectError) as exc:
+            raise CannotSay(f"{self.name} does not say what it serves: {exc}") from exc
+        wanted = set(names)
+        return {model.name: _model_state(model) for model in listed if model.name in wanted}
+
+
+def _model_state(model: ModelStatus) -> ModelState:
+    return ModelState(
+        {one.version: VersionState(one.state, one.problem or "") for one in model.versions},
+        {label: one.version for one in model.versions for label in one.labels if one.state == AVAILABLE},
+    )

@@ -25,15 +25,12 @@ class GatewayWitness:
         self.name = url
         if is_rpc(url):
             raise CannotSay(f"{url} lists no models: give the http:// address of the gateway")
-        try:
-            self._client = Client(url, timeout_s=_TIMEOUT_S)
-        except ServiceUnreachable as exc:
-            raise CannotSay(str(exc)) from exc
 
     def states(self, names: Iterable[str]) -> Mapping[str, ModelState]:
         """See `Witness`."""
         try:
-            listed = self._client.models().models
+            with Client(self.name, timeout_s=_TIMEOUT_S) as client:
+                listed = client.models().models
         except (ServiceUnreachable, AffectError) as exc:
             raise CannotSay(f"{self.name} does not say what it serves: {exc}") from exc
         wanted = set(names)

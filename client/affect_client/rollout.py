@@ -43,8 +43,14 @@ class Rollout:
         self._say = say
         self._notice_s = notice_s
 
-    def carry_out(self, entries: Entries, targets: Versions, *, keep_old: bool = False) -> None:
+    def carry_out(self, entries: Entries, targets: Versions, *, keep_old: bool, remember: bool) -> None:
         """Make each of the ``targets`` stable.
+
+        Args:
+            entries: what is served now.
+            targets: the version that is to be stable, by model.
+            keep_old: whether the one that is stable now stays loaded.
+            remember: whether a later rollback comes back to it.
 
         Raises:
             RolloutFailed: a version does not serve; `models.config` says what it said before.
@@ -57,7 +63,8 @@ class Rollout:
         try:
             self._write(entries, steps.listed)
             self._wait(lambda: self._unavailable(targets, stale))
-            promotion.remember(self._root, entries, targets)
+            if remember:
+                promotion.remember(self._root, entries, targets)
             self._write(steps.listed, steps.labelled)
             self._wait(lambda: self._unlabelled(targets))
         except BaseException:

@@ -119,7 +119,7 @@ def _roll_back(options: argparse.Namespace) -> int:
         if not targets:
             what = f"version {options.version}" if options.version else "what was stable before"
             return _refuse([f"there is no going back to {what}: {_on_disk(options.models, entries)}; name --version"])
-        return _change(options, entries, targets, witnesses)
+        return _change(options, entries, targets, witnesses, remember=False)
 
 
 def _withdraw(options: argparse.Namespace) -> int:
@@ -144,12 +144,19 @@ def _prune(options: argparse.Namespace) -> int:
     return _DONE
 
 
-def _change(options: argparse.Namespace, entries: Entries, targets: Versions, witnesses: Sequence[Witness]) -> int:
+def _change(
+    options: argparse.Namespace,
+    entries: Entries,
+    targets: Versions,
+    witnesses: Sequence[Witness],
+    *,
+    remember: bool = True,
+) -> int:
     problems = check_versions(options.models, entries, targets)
     if problems:
         return _refuse(problems)
     rollout = Rollout(options.models, witnesses, timeout_s=options.timeout_s, say=_say)
-    rollout.carry_out(entries, targets, keep_old=options.keep_old)
+    rollout.carry_out(entries, targets, keep_old=options.keep_old, remember=remember)
     for name, version in targets.items():
         print(f"{name}: {STABLE} {entries[name].labels.get(STABLE, 'none')} -> {version}")  # noqa: T201
     return _DONE

@@ -2,23 +2,15 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from affect_client.evaluation.__main__ import main
 from affect_client.evaluation.comparison import compare, contenders, parse_condition
 from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.predictions import FILE_NAME, PredictionLog, Row
-from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity, write_timing
-from affect_client.evaluation.truth import Prior, Truth
-from affect_contract.errors import ErrorCode
-from affect_contract.labels import LABELS
-from affect_contract.models import Backbone
-from affect_contract.schemas import AnsweringModel, Failure, Prediction
+from tests.unit.evaluation_runs import write_run
 from tests.unit.evaluation_samples import write_samples
 
 COUNT = 160
-FACTS = {"data_digest": "d", "split": "test", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
 
 
 @pytest.fixture
@@ -30,35 +22,10 @@ def samples(tmp_path):
 def make_run(tmp_path, samples):
     """A run whose expressions are right with some chance, and whose valence has some noise."""
 
-    def make(name, *, right=0.6, noise=0.2, backbones=("mobilenet_v2",), failures=0, seed=0, pictures=samples):
-        folder = tmp_path / name
-        claim(folder, identity("d", "test", pictures, []))
-        Truth.of(pictures, Prior.of(pictures), FACTS).write(folder)
-        with PredictionLog(folder / FILE_NAME) as log:
-            for backbone in backbones:
-                random = np.random.default_rng(seed)
-                for number, sample in enumerate(pictures):
-                    log.append(row(sample, Backbone(backbone), random, right, noise, number < failures))
-        add_sessions(folder, [Session(started="2026-01-01", seconds=2.0, answered=COUNT, url="u", host="h")])
-        write_timing(folder, {backbone: [5.0] for backbone in backbones})
-        return folder
+    def make(name, *, pictures=samples, **options):
+        return write_run(tmp_path / name, pictures, **options)
 
     return make
-
-
-def row(sample, backbone, random, right, noise, fails):
-    best = int(sample.expression) if random.random() < right else (int(sample.expression) + 1) % 8
-    affect = np.clip((sample.valence or 0.0) + random.normal(0, noise), -1, 1)
-    if fails:
-        error = Failure(code=ErrorCode.INVALID_IMAGE, detail="why")
-        return Row(id=sample.id, backbone=backbone, error=error, latency_ms=1.0)
-    model = AnsweringModel(backbone=backbone, versions={f"{backbone}_affect": 1})
-    answer = Prediction(
-        expression=LABELS[best], expression_id=best, confidence=0.65,
-        probabilities={label: 0.65 if label == LABELS[best] else 0.05 for label in LABELS},
-        valence=affect, arousal=-affect, model=model, request_id="r",
-    )  # fmt: skip
-    return Row(id=sample.id, backbone=backbone, answer=answer, versions=model.versions, latency_ms=5.0)
 
 
 def compared(*folders):

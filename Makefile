@@ -10,7 +10,7 @@ WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format protos lock images bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate clean
+.PHONY: help setup demo test check audit format protos lock images bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate bench-versions clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-overload: $(READY) ## the gateway under five times the load it can carry, 
 
 bench-evaluate: $(READY) ## the evaluation job against a load generator, on MODELS=DIR
 	$(BIN)/python bench/evaluate.py --models "$(MODELS)"
+
+bench-versions: $(READY) ## versions changed under load, on both runtimes
+	PYTHONPATH=. $(BIN)/python bench/versions.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,7 @@ from affect_serving.canary import CanaryShare
 from affect_serving.cpus import give_way
 from affect_serving.deadline import Deadline
 from affect_serving.metrics import Metrics
-from affect_serving.routing import route, served_backbones
+from affect_serving.routing import route, select, served_backbones
 from affect_serving.settings import Settings
 from affect_serving.tracing import span
 
@@ -208,6 +208,8 @@ class Predictor:
             span("models", backbone=backbone),
         ):
             answers = await self._ask(models, selector, images, asked.deadline)
+            if _is_torn(catalog, models, selector, answers):
+                answers = await self._ask(models, selector, images, asked.deadline)
             versions_asked.extend(answer.version for answer in answers)
             outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
             _check_finite(outputs, backbone)
@@ -232,6 +234,14 @@ class Predictor:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
         return [task.result() for task in tasks]
+
+
+def _is_torn(
+    catalog: Catalog, models: Sequence[ServedModel], selector: Selector, answers: Sequence[ModelAnswer]
+) -> bool:
+    """Whether a label moved between the calls of a pair, so that they answered with the old and the new version."""
+    known = {version.number for model in models if (version := select(catalog[model], selector))}
+    return len({answer.version for answer in answers}) > len(known)
 
 
 def _check_finite(outputs: Outputs, backbone: str) -> None:

@@ -131,6 +131,24 @@ async def test_a_label_that_moves_to_other_models_while_a_request_is_routed_is_f
     assert answer.json()["model"]["versions"] == {model.name: 2 for model in pair}
 
 
+async def test_a_label_that_moves_between_the_calls_of_a_pair_mixes_no_versions():
+    def pair(number):
+        return {single(Backbone.MOBILENET_V2, task): (Version(number, AVAILABLE, ("stable",)),) for task in Task}
+
+    backend = FakeBackend(pair(1))
+    calls = iter(range(4))
+
+    def moves():
+        if next(calls) == 1:
+            backend.catalogue = pair(2)
+
+    backend.before = moves
+    async with gateway(backend) as client:
+        answer = await client.post("/predict", content=JPEG)
+    assert set(answer.json()["model"]["versions"].values()) == {2}
+    assert len(backend.asked) == 4
+
+
 async def test_versions_and_their_troubles_are_among_the_metrics():
     backend = FakeBackend({FUSED: (STABLE_ONE, Version(2, END, ("canary",), "it does not load"))})
     backend.troubled = "models.config is nonsense"

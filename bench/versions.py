@@ -1,0 +1,140 @@
+"""Versions published, promoted, rolled back and deleted under load, on both runtimes.
+
+    python bench/versions.py [--seconds 60] [--clients 8]
+
+Clients ask for the stable version without pause while `affect-models` works through rounds of publish, canary, promote,
+rollback, promote, prune. Printed: requests, those that failed, how long a label takes to move from the command's start
+and from the rewrite that moves it, what the requests cost meanwhile, and the gateway's memory after the first round and
+after the last. The model server is the one that ``TFSERVING_BIN`` names, else the stand-in of the tests.
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from tests import small_models
+from tests.gateway_process import gateway_process
+from tests.pictures import encoded, patches
+from tests.tfserving import process
+from tests.versions_load import Seen, load
+
+from affect_contract import store
+from affect_contract.publication import publish
+from affect_contract.store import STABLE
+
+PICTURES = [encoded(patches(seed=seed)) for seed in range(8)]
+LOOK_EVERY_S = 0.01
+
+
+@dataclass
+class Round:
+    """What a run of a runtime gave."""
+
+    commands_s: list[float] = field(default_factory=list)
+    moves_s: list[float] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Change versions under load.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each runtime (default: %(default)g)")
+    parser.add_argument("--clients", type=int, default=8)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        small_models.make(root / "made")
+        for name, runtime in (("embedded", _embedded), (process.server_command()[-1], _behind_model_server)):
+            models = root / name.replace("/", "-")
+            models.mkdir()
+            publish(models, small_models.staged(root / "made", 1, models))
+            with runtime(models, root) as (url, witness, pid):
+                seen, measured = asyncio.run(_run(url, witness, pid, models, root / "made", options))
+            _print(name, seen, measured)
+
+
+async def _run(
+    url: str, witness: list[str], pid: int, models: Path, made: Path, options: argparse.Namespace
+) -> tuple[Seen, Round]:
+    measured, ends, number = Round(), time.monotonic() + options.seconds, 1
+    async with load(url, PICTURES, options.clients) as seen:
+        await asyncio.sleep(1)
+        while time.monotonic() < ends:
+            number += 1
+            await asyncio.to_thread(_publish, models, made, number)
+            for verb, version in (("promote", number), ("rollback", number - 1), ("promote", number)):
+                more = ["--version", str(number)] if verb == "promote" else []
+                await _timed(models, [verb, *more, *witness], version, seen, measured)
+            await _command(models, ["prune", "--keep", "2"])
+            measured.memory_mb.append(psutil.Process(pid).memory_info().rss / 2**20)
+    return seen, measured
+
+
+async def _timed(models: Path, words: list[str], version: int, seen: Seen, measured: Round) -> None:
+    """Run a command that moves the label, and measure from its start and from the rewrite that moves it."""
+    started = time.monotonic()
+    running = asyncio.create_task(_command(models, words))
+    while store.read(models)[small_models.PAIR[0]].labels[STABLE] != version:
+        await asyncio.sleep(LOOK_EVERY_S)
+    rewritten = time.monotonic()
+    await running
+    measured.commands_s.append(time.monotonic() - started)
+    await asyncio.sleep(1)
+    measured.moves_s.append(seen.first_answer(version, rewritten))
+
+
+async def _command(models: Path, words: list[str]) -> None:
+    command = [sys.executable, "-m", "affect_client.models_command", *words, "--models", str(models)]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+
+
+def _publish(models: Path, made: Path, number: int) -> None:
+    seed = number % len(small_models.SEEDS) + 1
+    publish(models, small_models.staged(made, seed, models))
+    shutil.rmtree(models / f".staged-{seed}")
+
+
+@contextmanager
+def _embedded(models: Path, _root: Path) -> Iterator[tuple[str, list[str], int]]:
+    with gateway_process("--models", models) as (running, url, _):
+        yield url, ["--url", url], running.pid
+
+
+@contextmanager
+def _behind_model_server(models: Path, root: Path) -> Iterator[tuple[str, list[str], int]]:
+    with (
+        process.model_server(models, root) as port,
+        gateway_process("--tfserving", f"127.0.0.1:{port}") as (running, url, _),
+    ):
+        yield url, ["--tfserving", f"127.0.0.1:{port}"], running.pid
+
+
+def _print(name: str, seen: Seen, measured: Round) -> None:
+    latencies = sorted(seen.latencies_ms)
+    print(f"\n{name}:")
+    print(f"  requests {len(seen.answers):,}, failed {len(seen.failures)}, labels moved {len(measured.moves_s)} times")
+    print(f"  first answer of the new version after the rewrite: {_spread(measured.moves_s)}")
+    print(f"  the whole command: {_spread(measured.commands_s)}")
+    print(f"  latency p50 {latencies[len(latencies) // 2]:.1f} ms, p99 {latencies[len(latencies) * 99 // 100]:.1f} ms")
+    first, last = measured.memory_mb[0], measured.memory_mb[-1]
+    print(f"  gateway's memory after the first round {first:.0f} MB, after the last {last:.0f} MB")
+    for failure in seen.failures[:5]:
+        print(f"  failed: {failure}")
+
+
+def _spread(seconds: list[float]) -> str:
+    return f"median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s"
+
+
+if __name__ == "__main__":
+    main()

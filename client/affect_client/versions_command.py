@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from affect_client import versions_listing as listing
 from affect_client.arguments import backbones, count, seconds
+from affect_client.gateway_witness import GatewayWitness
 from affect_client.rollout import Rollout, RolloutFailed
+from affect_client.tfserving_witness import tfserving_witnesses
 from affect_client.witnesses import CannotSay, Witness
 from affect_contract import promotion, pruning, store
 from affect_contract.models import MODELS
@@ -241,20 +243,8 @@ def _required_witnesses(options: argparse.Namespace) -> list[Witness]:
 
 
 def _witnesses(options: argparse.Namespace) -> list[Witness]:
-    found: list[Witness] = []
-    try:
-        # Here, so that looking at files needs no transport.
-        for target in options.tfserving:
-            from affect_client.tfserving_witness import tfserving_witnesses  # noqa: PLC0415
-
-            found += tfserving_witnesses(target)
-        for url in options.url:
-            from affect_client.gateway_witness import GatewayWitness  # noqa: PLC0415
-
-            found.append(GatewayWitness(url))
-    except ModuleNotFoundError as exc:
-        raise CannotSay(f"{exc.name} is not installed: pip install 'affect-serving[client]'") from exc
-    return found
+    servers = [witness for target in options.tfserving for witness in tfserving_witnesses(target)]
+    return [*servers, *map(GatewayWitness, options.url)]
 
 
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:

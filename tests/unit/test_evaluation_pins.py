@@ -49,6 +49,17 @@ def test_models_published_apart_are_asked_for_by_label():
     assert pin.choice == {"backbone": "custom_cnn", "label": "stable"}
 
 
+def test_a_label_picks_the_versions_and_the_backbones_that_have_it():
+    listed = served(mobilenet_v2_affect={3: ["stable"], 4: ["canary"]}, custom_cnn_classification={1: ["stable"]})
+    (pin,) = pins(listed, label="canary")
+    assert pin == Pin(MOBILENET, {"mobilenet_v2_affect": 4}, "canary")
+    assert pin.choice == {"backbone": "mobilenet_v2", "version": 4}
+    with pytest.raises(EvaluationError, match="no model of custom_cnn has a canary version: publish one first"):
+        pins(listed, [Backbone.CUSTOM_CNN], "canary")
+    with pytest.raises(EvaluationError, match="no model has the label 'beta'"):
+        pins(listed, label="beta")
+
+
 def test_without_labels_the_latest_version_is_the_stable_one():
     (pin,) = pins(served(mobilenet_v2_affect={3: [], 4: []}))
     assert pin.versions == {"mobilenet_v2_affect": 4}

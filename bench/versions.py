@@ -26,14 +26,13 @@ from tests import small_models
 from tests.gateway_process import gateway_process
 from tests.pictures import encoded, patches
 from tests.tfserving import process
-from tests.versions_load import Seen, load
+from tests.versions_load import LOOK_EVERY_S, Seen, load
 
 from affect_contract import store
 from affect_contract.publication import publish
 from affect_contract.store import STABLE
 
 PICTURES = [encoded(patches(seed=seed)) for seed in range(8)]
-LOOK_EVERY_S = 0.01
 
 
 @dataclass
@@ -68,7 +67,6 @@ async def _run(
 ) -> tuple[Seen, Round]:
     measured, ends, number = Round(), time.monotonic() + options.seconds, 1
     async with load(url, PICTURES, options.clients) as seen:
-        await asyncio.sleep(1)
         while time.monotonic() < ends:
             number += 1
             await asyncio.to_thread(_publish, models, made, number)
@@ -89,8 +87,7 @@ async def _timed(models: Path, words: list[str], version: int, seen: Seen, measu
     rewritten = time.monotonic()
     await running
     measured.commands_s.append(time.monotonic() - started)
-    await asyncio.sleep(1)
-    measured.moves_s.append(seen.first_answer(version, rewritten))
+    measured.moves_s.append(await seen.first_answer(version, rewritten, timeout_s=60))
 
 
 async def _command(models: Path, words: list[str]) -> None:
@@ -113,14 +110,14 @@ def _embedded(models: Path, _root: Path) -> Iterator[tuple[str, list[str], int]]
 @contextmanager
 def _behind_model_server(models: Path, root: Path) -> Iterator[tuple[str, list[str], int]]:
     with (
-        process.model_server(models, root) as port,
+        process.model_server(models, root) as (_, port),
         gateway_process("--tfserving", f"127.0.0.1:{port}") as (running, url, _),
     ):
         yield url, ["--tfserving", f"127.0.0.1:{port}"], running.pid
 
 
 def _print(name: str, seen: Seen, measured: Round) -> None:
-    latencies = sorted(seen.latencies_ms)
+    latencies = sorted((one.came - one.asked) * 1000 for one in seen.answers)
     print(f"\n{name}:")
     print(f"  requests {len(seen.answers):,}, failed {len(seen.failures)}, labels moved {len(measured.moves_s)} times")
     print(f"  first answer of the new version after the rewrite: {_spread(measured.moves_s)}")

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from affect_client import AsyncClient, ServiceUnreachable
 from affect_contract.errors import AffectError
@@ -12,34 +13,46 @@ from tests.small_models import PAIR
 
 LABELS = (None, None, None, "stable")
 """What each client asks for, in turn: most ask for nothing in particular."""
+LOOK_EVERY_S = 0.01
+
+
+class Answer(NamedTuple):
+    """When it was asked for and when it came, monotonic, and the version that gave it."""
+
+    asked: float
+    came: float
+    version: int
 
 
 @dataclass
 class Seen:
     """What the clients met."""
 
-    answers: list[tuple[float, int]] = field(default_factory=list)
-    """When, and which version it was."""
+    answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    latencies_ms: list[float] = field(default_factory=list)
 
-    def first_answer(self, version: int, after: float) -> float:
-        """Seconds until a version answered, from a moment on."""
-        return min(moment for moment, one in self.answers if one == version and moment >= after) - after
+    def versions(self, since: float = 0.0) -> set[int]:
+        """Those that answered what was asked after a moment."""
+        return {one.version for one in self.answers if one.asked >= since}
 
-    def versions(self, start: float, end: float) -> set[int]:
-        """Those that answered in a stretch."""
-        return {version for moment, version in self.answers if start <= moment < end}
+    async def first_answer(self, version: int, since: float, timeout_s: float) -> float:
+        """Seconds from a moment until a version answered."""
+        async with asyncio.timeout(timeout_s):
+            while not (found := [one.came for one in self.answers if one.version == version and one.came >= since]):
+                await asyncio.sleep(LOOK_EVERY_S)
+        return min(found) - since
 
 
 @asynccontextmanager
 async def load(url: str, pictures: Sequence[bytes], clients: int = 4) -> AsyncIterator[Seen]:
-    """Ask until the end of the block; no client tries anything twice, and an answer of two versions is a failure."""
+    """Ask from before the block until its end; nothing is tried twice, and an answer of two versions is a failure."""
     seen, ended = Seen(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
             group.create_task(_ask(url, pictures, LABELS[number % len(LABELS)], seen, ended))
         try:
+            while len(seen.answers) + len(seen.failures) < clients:
+                await asyncio.sleep(LOOK_EVERY_S)
             yield seen
         finally:
             ended.set()
@@ -57,8 +70,7 @@ async def _ask(url: str, pictures: Sequence[bytes], label: str | None, seen: See
                 seen.failures.append(f"{label}: {exc!r}")
                 await asyncio.sleep(0.05)
                 continue
-            seen.latencies_ms.append((time.monotonic() - started) * 1000)
             versions = {answer.model.versions[name] for name in PAIR}
             if len(versions) > 1:
                 seen.failures.append(f"{label}: one answer of the versions {versions}")
-            seen.answers.append((time.monotonic(), max(versions)))
+            seen.answers.append(Answer(started, time.monotonic(), max(versions)))

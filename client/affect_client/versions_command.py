@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from affect_client import versions_listing as listing
+from affect_client.access import AccessError, access, add_access_arguments
 from affect_client.arguments import backbones, count, seconds
 from affect_client.gateway_witness import GatewayWitness
 from affect_client.rollout import Rollout, RolloutFailed
@@ -244,7 +245,10 @@ def _required_witnesses(options: argparse.Namespace) -> list[Witness]:
 
 def _witnesses(options: argparse.Namespace) -> list[Witness]:
     servers = [witness for target in options.tfserving for witness in tfserving_witnesses(target)]
-    return [*servers, *map(GatewayWitness, options.url)]
+    try:
+        return [*servers, *(GatewayWitness(url, access(options)) for url in options.url)]
+    except AccessError as exc:
+        raise CannotSay(str(exc)) from exc
 
 
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
@@ -272,3 +276,4 @@ def _add_witness_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", action="append", default=[], help="ask a gateway, by its http:// address; may be repeated"
     )
+    add_access_arguments(parser)

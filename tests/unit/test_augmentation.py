@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from affect_contract.preprocess import SHAPE
 from affect_training.augmentation import Augmentation
 
-NOTHING = Augmentation(flip=False, zoom=0, shift=0, rotation=0, colour=0)
+NOTHING = Augmentation(flip=False, zoom=0, shift=0, rotation=0, colour=0, erase=0)
 
 
 @given(seed=st.integers(0, 2**32 - 1), side=st.integers(32, 224))

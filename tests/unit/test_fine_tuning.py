@@ -20,7 +20,7 @@ from affect_training.preconditions import require_labels, require_trainable
 from affect_training.recipe import FineTuning, Precision, Watched
 from affect_training.weights import Origin, Weights
 
-TINY = FineTuning(epochs=3, batch_size=8, hidden_units=8, sides=((1, 32), (2, 64)), learning_rate=1e-3)
+TINY = FineTuning(averaging=0.0, epochs=3, batch_size=8, hidden_units=8, sides=((1, 32), (2, 64)), learning_rate=1e-3)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from affect_training import recipes
 from affect_training.errors import TrainingError
-from affect_training.recipe import Recipe
+from affect_training.recipe import FineTuning, Recipe
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -14,6 +14,11 @@ def test_every_recipe_is_read_and_gives_its_command(name):
 
 def test_the_study_is_what_the_defaults_are():
     assert recipes.load("study") == Recipe()
+
+
+def test_the_best_recipe_is_what_the_defaults_of_fine_tuning_are_but_for_small_pictures_first():
+    best = recipes.load("best")
+    assert best == FineTuning(sides=best.sides)
 
 
 @pytest.mark.parametrize(

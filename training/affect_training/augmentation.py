@@ -25,7 +25,7 @@ class Augmentation:
 
     flip: bool = True
     """Mirror half of the pictures, left to right."""
-    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """The part shown is smaller by up to this share, or larger by up to a third of it."""
     shift: Annotated[float, Field(ge=0, lt=0.5)] = 0.08
     """Of the side, in both directions."""
@@ -33,7 +33,7 @@ class Augmentation:
     """In degrees, in both directions."""
     colour: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Brightness, contrast and saturation are each multiplied by 1 plus or minus this."""
-    erase: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Share of the pictures that lose a rectangle."""
 
     def apply(self, picture: NDArray[np.uint8], generator: np.random.Generator, side: int) -> NDArray[np.float32]:

@@ -106,10 +106,10 @@ class FineTuning(Recipe):
     """Weight of 1 - CCC."""
     squared_error: NotNegative = 0.0
     """Weight of the mean squared error of valence and arousal."""
-    mixup: NotNegative = 0.2
+    mixup: NotNegative = 0.4
     """Both parameters of the Beta distribution that pairs of pictures are mixed by (Zhang et al., 2018,
     arXiv:1710.09412); 0 mixes none."""
-    averaging: Share = 0.0
+    averaging: Share = 0.995
     """What the running mean of the weights keeps of itself at each step; the mean is what is measured and exported. 0
     takes the weights as they are."""
     patience: Annotated[int, Field(ge=0)] = 0

@@ -5,6 +5,7 @@ Of the standard library alone, and of no settings but the port: it runs every fe
 
 import http.client
 import os
+import ssl
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -17,9 +18,7 @@ _TIMEOUT_S: Final = 3.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Ask, say what was answered; the result is the exit status: 0 for 200, 1 for anything else or no answer."""
     path = next(iter(sys.argv[1:] if arguments is None else arguments), _READINESS)
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", int(os.environ.get("AFFECT_HTTP_PORT", _PORT)), timeout=_TIMEOUT_S
-    )
+    connection = _connection(int(os.environ.get("AFFECT_HTTP_PORT", _PORT)))
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -30,6 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         connection.close()
     return 0 if response.status == http.HTTPStatus.OK else 1
+
+
+def _connection(port: int) -> http.client.HTTPConnection:
+    """To this container itself, whose certificate is made out to the name that others know."""
+    if not os.environ.get("AFFECT_TLS_CERT"):
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=_TIMEOUT_S, context=unverified)
 
 
 if __name__ == "__main__":

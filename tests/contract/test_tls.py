@@ -9,6 +9,7 @@ import pytest
 from affect_client import Client, ServiceUnreachable, connect
 from affect_client.predict import main as predict
 from affect_contract.errors import Unauthorized
+from affect_serving import probe
 from affect_serving.__main__ import main as serve
 from tests.certificates import self_signed
 from tests.gateway import FakeBackend, listening_gateway
@@ -103,6 +104,14 @@ def test_a_certificate_that_cannot_be_used_is_said_in_one_line(tmp_path, certifi
     said = capsys.readouterr().err
     assert "AFFECT_TLS_CERT" in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_probe_of_a_container_finds_a_gateway_behind_tls(urls, certificate, monkeypatch, capsys):
+    monkeypatch.setenv("AFFECT_HTTP_PORT", str(httpx.URL(urls.http).port))
+    assert probe.main(["/livez"]) == 1
+    monkeypatch.setenv("AFFECT_TLS_CERT", str(certificate.cert))
+    assert probe.main(["/livez"]) == 0
+    assert "/livez: 200" in capsys.readouterr().out
 
 
 def test_without_tls_no_such_header_is_sent():

@@ -72,7 +72,8 @@ def until(condition):
 
 
 def test_under_load_nothing_that_was_accepted_is_lost_on_either_surface():
-    with told_gateway("--drain-delay-s", 0, delay_s=0.2) as gateway, grpc.insecure_channel(gateway.rpc) as channel:
+    options = ("--drain-delay-s", 0, "--access-log-sample", 1, "--log-format", "json")
+    with told_gateway(*options, delay_s=0.2) as gateway, grpc.insecure_channel(gateway.rpc) as channel:
         stub = affect_pb2_grpc.AffectServiceStub(channel)
         stop = threading.Event()
 
@@ -103,10 +104,13 @@ def test_under_load_nothing_that_was_accepted_is_lost_on_either_surface():
             stop.set()
             ended = [outcome.result(PATIENCE_S) for outcome in outcomes]
     assert status == 0, log
-    # Each answers until the door is shut: then it is refused, or finds nobody, and never waits for an answer in vain.
-    for outcome in ended:
-        assert 200 in outcome
-        assert set(outcome) <= {200, 503, "UNAVAILABLE", "ConnectError"}, outcome
+    # Callers are answered until the door is shut; then they are refused, or find nobody.
+    assert {one for outcome in ended for one in outcome} <= {200, 503, "UNAVAILABLE", "ConnectError"}
+    lines = [json.loads(line) for line in log.splitlines()]
+    answered = [line for line in lines if line["logger"] == "affect.access" and line["route"] != "/metrics"]
+    assert {line["code"] for line in answered} <= {"", "model_not_ready"}
+    # What the gateway worked on and what reached a caller are the same.
+    assert sum(line["code"] == "" for line in answered) == sum(outcome.count(200) for outcome in ended) >= LOAD
 
 
 def test_first_it_is_not_ready_and_serves_on_then_its_door_is_shut():

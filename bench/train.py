@@ -27,10 +27,9 @@ from affect_dataset.faces import write_faces
 from affect_dataset.samples import Sample, Split
 from affect_dataset.split import assign
 from affect_training.backbones import build_base, build_head, chain
+from affect_training.basis import cache_of
 from affect_training.examples import labels
-from affect_training.feature_cache import FeatureCache
 from affect_training.recipe import STUDY
-from affect_training.run import base_digest
 from affect_training.stages import Course, train_heads
 from affect_training.weights import Origin, Weights, file_name
 
@@ -56,7 +55,7 @@ def our_seconds(chosen: dict[Backbone, Weights], course: Course) -> dict[Backbon
         base = build_base(backbone, weights)
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            cache = FeatureCache(Path(folder), backbone, base_digest(base))
+            cache = cache_of(base, backbone, Path(folder))
             train_heads(backbone, base, cache, STUDY, course)
             seconds[backbone] = time.perf_counter() - started
     return seconds

@@ -8,7 +8,7 @@ from affect_training import features
 from affect_training.backbones import build_base
 from affect_training.feature_cache import FeatureCache
 from affect_training.features import extract
-from affect_training.inputs import Pictures
+from affect_training.inputs import Pictures, in_order
 from affect_training.loop import predict
 from tests.unit.training_pictures import write_samples
 
@@ -26,18 +26,24 @@ def base():
     return build_base(Backbone.CUSTOM_CNN)
 
 
+def read(cache, digests):
+    """The features of some pictures, in batches of two."""
+    rows = cache.rows(digests)
+    return np.concatenate(list(rows.batches(in_order(len(rows), 2))))
+
+
 def test_rows_come_back_in_the_order_asked_for_across_chunks(cache):
     cache.add(DIGESTS[:3], ROWS[:3])
     cache.add(DIGESTS[3:], ROWS[3:])
     order = [4, 0, 3, 3, 1]
-    np.testing.assert_array_equal(cache.rows([DIGESTS[i] for i in order]), ROWS[order])
+    np.testing.assert_array_equal(read(cache, [DIGESTS[i] for i in order]), ROWS[order])
 
 
 def test_a_new_process_finds_what_an_earlier_one_kept(cache, tmp_path):
     cache.add(DIGESTS[:3], ROWS[:3])
     again = FeatureCache(tmp_path, Backbone.CUSTOM_CNN, "d" * 64)
     assert again.missing(DIGESTS) == [3, 4]
-    np.testing.assert_array_equal(again.rows(DIGESTS[:3]), ROWS[:3])
+    np.testing.assert_array_equal(read(again, DIGESTS[:3]), ROWS[:3])
 
 
 def test_other_weights_have_other_features(cache, tmp_path):
@@ -61,7 +67,7 @@ def test_extraction_runs_the_base_over_each_picture_once(cache, base, tmp_path):
     assert extract(base, [*samples, samples[0]], cache) == 5
     assert extract(base, samples, cache) == 0
     expected = predict(base, Pictures([sample.path for sample in samples]))
-    np.testing.assert_allclose(cache.rows([sample.digest for sample in samples]), expected, atol=1e-5)
+    np.testing.assert_allclose(read(cache, [sample.digest for sample in samples]), expected, atol=1e-5)
 
 
 def test_an_interrupted_extraction_keeps_its_finished_chunks(cache, base, tmp_path, monkeypatch):

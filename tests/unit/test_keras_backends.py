@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from affect_contract.store import PROVENANCE_FILE
-from tests.conftest import command
+from tests.conftest import ROOT, command
 
 SCRIPT = """
 import json, sys, tempfile
@@ -18,9 +18,9 @@ from pathlib import Path
 import keras, numpy as np
 from affect_contract.models import Task
 from affect_training.backbones import build_head
-from affect_training.inputs import Features
 from affect_training.loop import Examples, predict, train
 from affect_training.recipe import STUDY
+from tests.unit.training_pictures import Features
 
 recipe = replace(STUDY, epochs=4, batch_size=8, hidden_units=16, learning_rate=1e-2, dropout=0.0)
 rng = np.random.default_rng(0)
@@ -72,7 +72,7 @@ print(json.dumps({"count": count, "epochs": tuned.epochs[Task.REGRESSION]}))
 def trained_on(backend: str, script: str = SCRIPT, *arguments: object, **environment: str) -> dict:
     words = [sys.executable, "-c", script, *map(str, arguments)]
     variables = os.environ | {"KERAS_BACKEND": backend} | environment
-    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     answers: dict = json.loads(done.stdout.splitlines()[-1])
     return answers

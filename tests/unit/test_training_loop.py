@@ -12,11 +12,11 @@ from affect_training import devices, loop
 from affect_training.backbones import build_base, build_head, chain
 from affect_training.errors import TrainingError
 from affect_training.examples import labels, weights
-from affect_training.inputs import Features, Pictures, divisible, shuffled
+from affect_training.inputs import Pictures, divisible, shuffled
 from affect_training.loop import Examples, evaluate, predict, train
 from affect_training.recipe import STUDY, ClassWeights
 from affect_training.weights import Origin, Weights
-from tests.unit.training_pictures import write_samples
+from tests.unit.training_pictures import Features, write_samples
 
 FEATURES = 12
 RECIPE = replace(STUDY, epochs=3, batch_size=8, hidden_units=16, learning_rate=1e-2)

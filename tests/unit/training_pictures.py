@@ -1,13 +1,30 @@
-"""Small labelled picture sets for the training tests."""
+"""Small labelled picture sets for the training tests, and features in memory."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from affect_contract.labels import Expression
 from affect_dataset.samples import Sample
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows of a feature array, float32 [n, d], as inputs of a training."""
+
+    rows: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, indices: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.float32]]:
+        """Rows by index, float32 [b, d] each."""
+        return (self.rows[batch] for batch in indices)
 
 
 def write_samples(folder: Path, count: int, *, seed: int = 0) -> list[Sample]:

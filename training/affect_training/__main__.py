@@ -1,31 +1,35 @@
 """``affect-train``: a data set in, published models out."""
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
-from affect_contract.models import Backbone, Task
+from affect_contract.models import Task
 from affect_contract.store import StoreError
 from affect_dataset.layouts import SPLIT_FILE
 from affect_dataset.samples import DatasetError
-from affect_training import recipes
+from affect_training import features_command, recipes
+from affect_training.arguments import add_basis_arguments, basis, fraction, positive, several, whole
 from affect_training.errors import TrainingError
 from affect_training.quiet import quiet_start
 from affect_training.recipe import STUDY, ClassWeights, FineTuning, Mode, Precision, Recipe
 
-_INTERRUPTED = 130
+_FEATURES: Final = "features"
+_INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Training is what the command is for, and has no name of its own.
+    is_features = words[:1] == [_FEATURES]
+    parser, run = (features_command.parser(), features_command.run) if is_features else (_parser(), _run)
+    options = parser.parse_args(words[is_features:])
     try:
-        _run(options)
+        run(options, _say)
     except (TrainingError, DatasetError, StoreError) as exc:
         print(f"affect-train: {exc}", file=sys.stderr)  # noqa: T201
         return 2
@@ -35,38 +39,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _say(line: str) -> None:
+    print(f"affect-train: {line}", flush=True)  # noqa: T201
+
+
+def _run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
     recipe = _recipe(options)
     with quiet_start():
         from affect_training.run import Order, run  # noqa: PLC0415 - TensorFlow takes seconds, a wrong flag should not
 
     order = Order(
-        data=options.data,
+        **basis(options),
         models=options.models,
-        cache=options.cache,
-        backbones=options.backbones,
         tasks=options.tasks,
-        weights=options.weights,
         recipe=recipe,
         overrides=_overrides(options, recipe),
-        seed=options.seed,
-        split_file=options.split_file,
-        split_seed=options.split_seed,
-        fractions=options.fractions,
         base_path=options.base_path,
         encoded_signature=options.with_encoded_signature,
         promote=options.promote,
     )
-    published = run(order, _say)
-    _say(f"published version {published.version} of {', '.join(published.models)} in {options.models}")
-    _say(f"history and plots: {published.records}")
-    _say(f"serve it: affect-serve --models {options.models}")
+    published = run(order, say)
+    say(f"published version {published.version} of {', '.join(published.models)} in {options.models}")
+    say(f"history and plots: {published.records}")
+    say(f"serve it: affect-serve --models {options.models}")
     split = published.records / SPLIT_FILE
-    _say(f"then score it: affect-evaluate --data {options.data} --split-file {split} --out scores")
-
-
-def _say(line: str) -> None:
-    print(f"affect-train: {line}", flush=True)  # noqa: T201
+    say(f"then score it: affect-evaluate --data {options.data} --split-file {split} --out scores")
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -91,33 +88,18 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         prog="affect-train",
         description="Train expression and valence/arousal models on pictures of faces and publish them for serving.",
-        epilog="The same command goes on where an interrupted one stopped.",
+        epilog="The same command goes on where an interrupted one stopped. Another: affect-train features, which only "
+        "fills the cache of features, a part of a large data set in each of several jobs; it has a --help of its own.",
     )
-    parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
     parser.add_argument("--models", type=Path, required=True, help="models directory to publish to")
-    parser.add_argument(
-        "--backbones",
-        type=_several(Backbone),
-        default=(Backbone.MOBILENET_V2, Backbone.DENSENET121),
-        metavar="A,B",
-        help=f"of {', '.join(Backbone)} (default: mobilenet_v2,densenet121)",
-    )
+    add_basis_arguments(parser)
     parser.add_argument(
         "--tasks",
-        type=_several(Task),
+        type=several(Task),
         default=tuple(Task),
         metavar="A,B",
         help="default: classification,regression",
     )
-    parser.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="[BACKBONE=]imagenet|none|DIR",
-        help="initial weights: Keras's download (the default), random, or a folder with "
-        "BACKBONE_imagenet_notop.weights.h5; repeat for several backbones",
-    )
-    parser.add_argument("--seed", type=_from(0), default=0, help="of heads, order and dropout (default: 0)")
     parser.add_argument(
         "--promote", action="store_true", help="make the new version stable; without, it becomes canary"
     )
@@ -129,27 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--with-encoded-signature", action="store_true", help="add a signature that takes JPEG and PNG bytes"
     )
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=_default_cache(),
-        help="folder of cached features (default: %(default)s)",
-    )
-    _add_split(parser.add_argument_group("split"))
     _add_recipe(parser.add_argument_group("recipe", "the defaults are the recipe's; those shown are the study's"))
     return parser
-
-
-def _add_split(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--split-file", type=Path, help="read the split from, or save it to, this file")
-    group.add_argument("--split-seed", type=_from(0), default=0, help="of a new split (default: 0)")
-    group.add_argument(
-        "--fractions",
-        type=_fractions,
-        default=(0.70, 0.15, 0.15),
-        metavar="A,B,C",
-        help="train, validation, test of a new split (default: 0.70,0.15,0.15)",
-    )
 
 
 def _add_recipe(group: argparse._ArgumentGroup) -> None:
@@ -165,11 +128,11 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         help=f"{' or '.join(recipes.names())}, or a TOML file "
         "(default: study for --mode frozen, best for --mode fine-tune)",
     )
-    group.add_argument("--hidden-units", type=_from(1), help=f"default: {STUDY.hidden_units}")
-    group.add_argument("--dropout", type=_fraction, help=f"default: {STUDY.dropout}")
-    group.add_argument("--learning-rate", type=_positive, help="of Adam (default: 1e-4; custom_cnn: 1e-3)")
-    group.add_argument("--batch-size", type=_from(1), help=f"default: {STUDY.batch_size}")
-    group.add_argument("--epochs", type=_from(1), help=f"default: {STUDY.epochs}")
+    group.add_argument("--hidden-units", type=whole(1), help=f"default: {STUDY.hidden_units}")
+    group.add_argument("--dropout", type=fraction, help=f"default: {STUDY.dropout}")
+    group.add_argument("--learning-rate", type=positive, help="of Adam (default: 1e-4; custom_cnn: 1e-3)")
+    group.add_argument("--batch-size", type=whole(1), help=f"default: {STUDY.batch_size}")
+    group.add_argument("--epochs", type=whole(1), help=f"default: {STUDY.epochs}")
     group.add_argument(
         "--class-weights", type=ClassWeights, choices=tuple(ClassWeights), help="balanced: for skewed data"
     )
@@ -191,58 +154,6 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         choices=tuple(Precision),
         help="of fine-tuning (default: float32; mixed_bfloat16 suits GPUs since NVIDIA's Ampere)",
     )
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affect"
-
-
-def _several(choices: type[StrEnum]) -> Any:
-    def parse(text: str) -> tuple[StrEnum, ...]:
-        names = tuple(dict.fromkeys(name for name in text.split(",") if name))
-        unknown = [name for name in names if name not in set(choices)]
-        if unknown or not names:
-            raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(choices)}")
-        return tuple(choices(name) for name in names)
-
-    return parse
-
-
-def _from(lowest: int) -> Any:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from {lowest}")
-        return int(text)
-
-    return parse
-
-
-def _number(text: str, wanted: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give {wanted}") from None
-
-
-def _positive(text: str) -> float:
-    number = _number(text, "a number above 0")
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
-    return number
-
-
-def _fraction(text: str) -> float:
-    number = _number(text, "a number from 0 to below 1")
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to below 1")
-    return number
-
-
-def _fractions(text: str) -> tuple[float, float, float]:
-    parts = tuple(_fraction(part) for part in text.split(","))
-    if len(parts) != 3 or abs(sum(parts) - 1) > 1e-9 or 0 in parts:  # noqa: PLR2004 - train, validation, test
-        raise argparse.ArgumentTypeError(f"{text!r}: give three fractions above 0 that sum to 1")
-    return (parts[0], parts[1], parts[2])
 
 
 if __name__ == "__main__":

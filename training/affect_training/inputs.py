@@ -27,20 +27,6 @@ class Inputs(Protocol):
 
 
 @dataclass(frozen=True)
-class Features:
-    """Rows of a feature array, float32 [n, d]."""
-
-    rows: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batches(self, indices: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.float32]]:
-        """Rows by index, float32 [b, d] each."""
-        return (self.rows[batch] for batch in indices)
-
-
-@dataclass(frozen=True)
 class Pictures:
     """Picture files, decoded in threads a few batches ahead of their use."""
 

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import keras
-import numpy as np
 from tqdm import tqdm
 
 from affect_contract import store
@@ -17,39 +16,29 @@ from affect_contract.models import Backbone, ServedModel, Task, fused, single
 from affect_contract.publication import publish
 from affect_dataset import layouts, split
 from affect_dataset.samples import Dataset, Split
-from affect_training import devices, plots, records, weights
-from affect_training.backbones import build_base
-from affect_training.calibration import calibrate
+from affect_training import devices, plots, records
+from affect_training.basis import Basis, cache_of, calibrate_random, divided, initial_bases
 from affect_training.errors import TrainingError
 from affect_training.exporting import export_network
-from affect_training.feature_cache import FeatureCache
 from affect_training.preconditions import require_labels, require_trainable
 from affect_training.recipe import STUDY, FineTuning, Recipe, fingerprint, recipe_for
 from affect_training.stages import Course, Trained, train_end_to_end, train_heads, train_together
 from affect_training.warmup import write_warmup
-from affect_training.weights import Origin, Weights
+from affect_training.weights import Weights
 
 _WORKSPACES = ".training"
 _RUNS = "runs"
 
 
-@dataclass(frozen=True)
-class Order:
+@dataclass(frozen=True, kw_only=True)
+class Order(Basis):
     """What a user asked to be trained."""
 
-    data: Path
     models: Path
-    cache: Path
-    backbones: Sequence[Backbone] = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
     tasks: Sequence[Task] = tuple(Task)
-    weights: Sequence[str] = ()
     recipe: Recipe = STUDY
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the recipe that the user gave, by field of `Recipe`."""
-    seed: int = 0
-    split_file: Path | None = None
-    split_seed: int = 0
-    fractions: tuple[float, float, float] = split.STUDY_FRACTIONS
     base_path: PurePosixPath | None = None
     encoded_signature: bool = False
     promote: bool = False
@@ -81,14 +70,14 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
     """
     _prepare(order.models)
     devices.use_all()
-    chosen = weights.parse(order.weights, order.backbones)
-    weights.require_files(chosen)
-    bases = {backbone: build_base(backbone, one, seed=order.seed) for backbone, one in chosen.items()}
+    chosen, bases = initial_bases(order)
     recipes = {backbone: recipe_for(backbone, order.recipe, order.overrides) for backbone in order.backbones}
     for backbone, recipe in recipes.items():
         require_trainable(recipe, order.tasks, bases.get(backbone))
     dataset = layouts.load(order.data, progress=tqdm)
-    assignment = _split(order, dataset, report)
+    assignment = divided(order, dataset, report)
+    for part in (Split.TRAIN, Split.VALIDATION):
+        require_labels(order.tasks, assignment.samples(dataset, part))
     with _workspace(order, _key(order, dataset, assignment, chosen, recipes)) as workspace:
         course = Course(
             assignment.samples(dataset, Split.TRAIN),
@@ -97,7 +86,7 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
             order.seed,
             workspace / "checkpoints",
         )
-        _calibrate(bases, chosen, course, order, report)
+        calibrate_random(bases, chosen, course.training, order.cache, report)
         trained = _train(order, bases, recipes, course)
         _report_calibration(trained, report)
         facts = records.shared_facts(dataset.digest, _split_facts(assignment), order.seed)
@@ -113,23 +102,6 @@ def _prepare(models: Path) -> None:
             store.read(models)
     except OSError as exc:
         raise TrainingError(f"the models directory {models} cannot be written: {exc.strerror}") from exc
-
-
-def _split(order: Order, dataset: Dataset, report: Callable[[str], None]) -> split.Assignment:
-    assignment, saved = split.read_or_assign(
-        dataset, path=order.split_file, seed=order.split_seed, fractions=order.fractions
-    )
-    where = f"saved in {saved}" if saved else "the data folder is read-only: it will lie beside the run's history"
-    counts = ", ".join(f"{len(assignment.samples(dataset, part)):,} {part}" for part in Split)
-    report(f"{len(dataset.samples):,} pictures ({counts}); split seed {assignment.seed}, {where}")
-    for reason, count in dataset.counts().items():
-        report(f"left out, {reason}: {count:,}")
-    for part in (Split.TRAIN, Split.VALIDATION):
-        samples = assignment.samples(dataset, part)
-        if not samples:
-            raise TrainingError(f"the {part} split is empty: {len(dataset.samples):,} pictures are too few to divide")
-        require_labels(order.tasks, samples)
-    return assignment
 
 
 def _split_facts(assignment: split.Assignment) -> dict[str, Any]:
@@ -162,22 +134,6 @@ def _workspace(order: Order, key: str) -> Iterator[Path]:
         yield workspace
 
 
-def _calibrate(
-    bases: Mapping[Backbone, keras.Model],
-    chosen: Mapping[Backbone, Weights],
-    course: Course,
-    order: Order,
-    report: Callable[[str], None],
-) -> None:
-    paths = [sample.path for sample in course.training]
-    pictures = fingerprint([sample.digest for sample in course.training])
-    for backbone, base in bases.items():
-        if chosen[backbone].origin is Origin.NONE:
-            report(f"{backbone} has a {records.RANDOM_BACKBONE_NOTE} (--weights {backbone}=none)")
-            initial = fingerprint(base_digest(base), pictures)
-            calibrate(base, paths, order.cache / "calibrated" / f"{backbone}-{initial}.weights.h5")
-
-
 def _report_calibration(trained: Sequence[Trained], report: Callable[[str], None]) -> None:
     for one in trained:
         if one.calibration is not None:
@@ -188,11 +144,6 @@ def _report_calibration(trained: Sequence[Trained], report: Callable[[str], None
             )
 
 
-def base_digest(base: keras.Model) -> str:
-    """What a base's cached features are kept under: a digest of its weights."""
-    return weights.digest(np.asarray(array) for array in base.get_weights())
-
-
 def _train(
     order: Order, bases: Mapping[Backbone, keras.Model], recipes: Mapping[Backbone, Recipe], course: Course
 ) -> list[Trained]:
@@ -200,7 +151,7 @@ def _train(
     for backbone in order.backbones:
         if backbone in bases:
             base = bases[backbone]
-            cache = FeatureCache(order.cache, backbone, base_digest(base))
+            cache = cache_of(base, backbone, order.cache)
             recipe = recipes[backbone]
             if isinstance(recipe, FineTuning):
                 trained += train_together(backbone, base, cache, recipe, course)

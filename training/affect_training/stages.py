@@ -17,7 +17,7 @@ from affect_training.examples import labels, usable, weights
 from affect_training.feature_cache import FeatureCache
 from affect_training.features import extract
 from affect_training.fine_tuning import fine_tune
-from affect_training.inputs import Features, Inputs, Mirrored, Pictures
+from affect_training.inputs import Inputs, Mirrored, Pictures
 from affect_training.joint import unfreeze
 from affect_training.loop import Epoch, Examples, predict, train
 from affect_training.recipe import FineTuning, Recipe
@@ -88,7 +88,7 @@ def train_heads(
     trained = []
     for task in course.tasks:
         head = build_head(task, base.output.shape[-1], recipe, seed=course.seed)
-        sets = course.sets(task, recipe, lambda samples: Features(cache.rows([sample.digest for sample in samples])))
+        sets = course.sets(task, recipe, lambda samples: cache.rows([sample.digest for sample in samples]))
         epochs = _train(head, backbone, task, recipe, sets, course)
         trained.append(Trained(backbone, task, base, head, recipe, epochs, _kept(epochs, recipe), seconds, extracted))
     return trained

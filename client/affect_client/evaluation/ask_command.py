@@ -22,13 +22,13 @@ from affect_client.evaluation.predictions import FILE_NAME
 from affect_client.evaluation.printing import print_result, say
 from affect_client.evaluation.report import finished
 from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity
-from affect_client.evaluation.shards import WHOLE, Shard, parse_shard
 from affect_client.evaluation.truth import Prior, Truth
 from affect_client.http import DEFAULT_URL, AsyncClient
 from affect_client.rpc import AsyncGrpcClient
 from affect_contract.store import STABLE
 from affect_dataset import layouts
 from affect_dataset.samples import Dataset, Sample, Split
+from affect_dataset.shards import WHOLE, add_shard_argument
 from affect_dataset.split import Assignment, read_or_assign
 
 ALL: Final = "all"
@@ -170,13 +170,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
     )
     add_access_arguments(parser)
-    parser.add_argument(
-        "--shard", type=_shard, default=WHOLE, metavar="I/N", help="score this part alone, for affect-evaluate merge"
-    )
-
-
-def _shard(text: str) -> Shard:
-    try:
-        return parse_shard(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from exc
+    add_shard_argument(parser, "score this part alone, for affect-evaluate merge")

@@ -7,8 +7,8 @@ from pathlib import Path
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.predictions import FILE_NAME, PredictionLog
 from affect_client.evaluation.run_folder import Identity, add_sessions, claim, digest_of, read_identity, sessions
-from affect_client.evaluation.shards import WHOLE, Shard, parse_shard
 from affect_client.evaluation.truth import Truth, read_truth
+from affect_dataset.shards import WHOLE, Shard, parse_shard
 
 
 def merge(parts: Sequence[Path], out: Path) -> None:

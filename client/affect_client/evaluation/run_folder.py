@@ -11,9 +11,9 @@ import numpy as np
 from affect_client.evaluation.errors import EvaluationError
 from affect_client.evaluation.pins import Pin
 from affect_client.evaluation.predictions import FILE_NAME
-from affect_client.evaluation.shards import WHOLE
 from affect_contract.files import write_atomically
 from affect_dataset.samples import Sample
+from affect_dataset.shards import WHOLE
 
 RUN_FILE: Final = "run.json"
 

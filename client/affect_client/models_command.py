@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -16,6 +17,7 @@ from affect_contract.store import Entry, StoreError
 _FINE, _NOT_FINE, _CANNOT_SAY, _INTERRUPTED = 0, 1, 2, 130
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
+_POLL_S: Final = 2.0
 _MAX_PORT: Final = 65535
 
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    problems = check(options.models, options.mount)
+    problems = _awaited(options) if options.wait else check(options.models, options.mount)
     if options.json:
         print(json.dumps({"problems": problems}))  # noqa: T201
     elif problems:
@@ -55,6 +57,17 @@ def _check(options: argparse.Namespace) -> int:
         for line in _summary(store.read(options.models)):
             print(line)  # noqa: T201
     return _NOT_FINE if problems else _FINE
+
+
+def _awaited(options: argparse.Namespace) -> list[str]:
+    """The problems once there are none any more; each time that they are others, they are said."""
+    said: list[str] = []
+    while problems := check(options.models, options.mount):
+        if problems != said:
+            _print_problems([*problems, "waiting until this is mended"])
+            said = problems
+        time.sleep(_POLL_S)
+    return problems
 
 
 def _flags(options: argparse.Namespace) -> int:
@@ -106,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_mount(checking)
     checking.add_argument("--json", action="store_true", help="print the problems as a JSON document")
+    checking.add_argument(
+        "--wait", action="store_true", help="until there is nothing wrong any more, saying meanwhile what is"
+    )
     checking.set_defaults(run=_check)
     flags = _command(commands, "flags", f"print the command line that starts {_SERVER} on the directory")
     _add_mount(flags)

@@ -7,7 +7,7 @@ import pytest
 from affect_contract.models import Backbone
 from affect_dataset import layouts
 from affect_dataset.samples import Split
-from affect_dataset.shards import Shard
+from affect_dataset.shards import WHOLE, Shard
 from affect_dataset.split import read_or_assign
 from affect_training import basis, feature_job, features
 from affect_training.basis import cache_of
@@ -45,7 +45,7 @@ def data(tmp_path, monkeypatch):
     return folder
 
 
-def extract(data, cache, shard: Shard = Shard(1, 1)) -> feature_job.Extracted:
+def extract(data, cache, shard: Shard = WHOLE) -> feature_job.Extracted:
     order = FeatureOrder(
         data=data, cache=cache, backbones=(BACKBONE,), weights=[str(data.with_name("weights"))], shard=shard
     )

@@ -161,7 +161,7 @@ def test_the_commands_of_the_manifests_form_a_working_system(cluster):
     containers = tfserving.container("tfserving"), gateway.container("gateway")
     with cluster.started(containers[0]), cluster.started(containers[1]):
         wait_until(lambda: labels(cluster) == {"stable": 1}, "the first version")
-        picture = sorted((cluster.folder / "data/faces/images").iterdir())[0].read_bytes()
+        picture = min((cluster.folder / "data/faces/images").iterdir()).read_bytes()
         url = f"http://127.0.0.1:{cluster.ports['http']}/predict"
         assert httpx.post(url, content=picture, timeout=60).json()["model"]["versions"] == {"mobilenet_v2_affect": 1}
 

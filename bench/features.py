@@ -1,0 +1,164 @@
+"""A head trained on the features of a large data set: read from disk as they are used, against all of them in memory.
+
+A cache of made-up features is written as `affect-train features` writes it; then each way trains a regression head for
+one epoch in a process of its own, with the list of pictures that a data set gives. Memory is that of the process
+itself, and apart from it what it maps of files, which the system takes back when others need it.
+
+    python bench/features.py [--pictures 450000] [--width 1280] [--batch-size 16] [--folder DIR]
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affect_contract.labels import Expression
+from affect_contract.models import Backbone, Task
+from affect_dataset.samples import Sample
+from affect_training.feature_cache import FeatureCache
+
+CHUNK: Final = 256
+WAYS: Final = ("from disk", "in memory")
+
+
+def samples(count: int) -> list[Sample]:
+    """What a data set's list looks like."""
+    rng = np.random.default_rng(0)
+    return [
+        Sample(
+            id=f"train_set/{number}",
+            path=Path(f"/data/affectnet/train_set/images/{number}.jpg"),
+            expression=Expression(number % len(Expression)),
+            valence=float(rng.uniform(-1, 1)),
+            arousal=float(rng.uniform(-1, 1)),
+            digest=hashlib.sha256(str(number).encode()).hexdigest(),
+        )
+        for number in range(count)
+    ]
+
+
+def cache_in(folder: Path) -> FeatureCache:
+    """The cache of the made-up base."""
+    return FeatureCache(folder, Backbone.MOBILENET_V2, "0" * 64)
+
+
+def fill(folder: Path, count: int, width: int) -> None:
+    """Write the features of so many pictures."""
+    cache, rng = cache_in(folder), np.random.default_rng(0)
+    digests = [one.digest for one in samples(count)]
+    for start in range(0, count, CHUNK):
+        part = digests[start : start + CHUNK]
+        cache.add(part, rng.random((len(part), width), np.float32))
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Rows that were all read before."""
+
+    rows: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(self, indices: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.float32]]:
+        """Rows by index."""
+        return (self.rows[batch] for batch in indices)
+
+
+class Peak(threading.Thread):
+    """The most memory that the process has had, by kind, in MB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.own = self.files = 0.0
+
+    def run(self) -> None:
+        """Look ten times a second."""
+        while True:
+            self.look()
+            time.sleep(0.1)
+
+    def look(self) -> None:
+        """Once."""
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        own, files = (int(lines[name].split()[0]) / 1000 for name in ("RssAnon", "RssFile"))
+        self.own, self.files = max(self.own, own), max(self.files, files)
+
+
+def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, float]:
+    """One epoch, in this process."""
+    from affect_training.backbones import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
+    from affect_training.examples import labels  # noqa: PLC0415
+    from affect_training.inputs import in_order  # noqa: PLC0415
+    from affect_training.loop import Examples, train  # noqa: PLC0415
+    from affect_training.recipe import STUDY  # noqa: PLC0415
+
+    peak = Peak()
+    peak.look()
+    before = peak.own
+    peak.start()
+    listed = samples(count)
+    inputs = cache_in(folder).rows([one.digest for one in listed])
+    started = time.perf_counter()
+    some = next(inputs.batches(in_order(count, 1)))
+    chosen = inputs
+    if way == "in memory":
+        rows = np.empty((count, some.shape[1]), np.float32)
+        for indices, batch in zip(in_order(count, CHUNK), inputs.batches(in_order(count, CHUNK)), strict=True):
+            rows[indices] = batch
+        chosen = InMemory(rows)  # type: ignore[assignment]
+    examples = Examples(chosen, labels(Task.REGRESSION, listed))
+    recipe = replace(STUDY, epochs=1, batch_size=batch_size)
+    head = build_head(Task.REGRESSION, some.shape[1], recipe, seed=0)
+    with tempfile.TemporaryDirectory() as checkpoints:
+        train(
+            head, Task.REGRESSION, recipe, examples, examples,
+            seed=0, checkpoint=Path(checkpoints) / "c.npz", description=way,
+        )  # fmt: skip
+    peak.look()
+    return {"before": before, "own": peak.own, "files": peak.files, "seconds": time.perf_counter() - started}
+
+
+def main() -> None:
+    """Measure both ways and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=450_000)
+    parser.add_argument("--width", type=int, default=1280, help="of a picture's features")
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--folder", type=Path, help="where the cache is made (default: the system's temporary one)")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        print(json.dumps(train(options.way, options.folder, options.pictures, options.batch_size)))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        fill(Path(folder), options.pictures, options.width)
+        print("| features | memory of its own | before it began | mapped files | seconds an epoch |")
+        print("|---|---|---|---|---|")
+        for way in WAYS:
+            words = [sys.executable, __file__, "--way", way, "--folder", folder]
+            words += ["--pictures", str(options.pictures), "--batch-size", str(options.batch_size)]
+            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+            took = json.loads(done.stdout.splitlines()[-1])
+            print(
+                f"| {way} | {took['own']:,.0f} MB | {took['before']:,.0f} MB | {took['files']:,.0f} MB | "
+                f"{took['seconds']:,.1f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -152,7 +152,8 @@ def main() -> None:
         for way in WAYS:
             words = [sys.executable, __file__, "--way", way, "--folder", folder]
             words += ["--pictures", str(options.pictures), "--batch-size", str(options.batch_size)]
-            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+            quiet = os.environ | {"TQDM_DISABLE": "1"}
+            done = subprocess.run(words, env=quiet, stdout=subprocess.PIPE, text=True, check=True)
             took = json.loads(done.stdout.splitlines()[-1])
             print(
                 f"| {way} | {took['own']:,.0f} MB | {took['before']:,.0f} MB | {took['files']:,.0f} MB | "

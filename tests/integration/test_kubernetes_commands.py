@@ -67,19 +67,18 @@ class Cluster:
         variables = {**self._variables, INDEX_VARIABLE: str(index)}
         given = {name: self._here(value) for name, value in environment(container).items()}
         command = [self._here(word) for word in words(container, variables)]
-        running = subprocess.Popen(
+        with subprocess.Popen(
             [*self._program(command), *more],
             cwd=ROOT,
             env=os.environ | variables | given | self._listening(container),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        try:
-            yield running
-        finally:
-            running.kill()
-            running.communicate()
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
 
     def _listening(self, container: Manifest) -> dict[str, str]:
         if container["name"] != "gateway":
@@ -112,9 +111,11 @@ class Cluster:
         return httpx.get(f"http://127.0.0.1:{self.ports['http']}/models").raise_for_status().json()
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, *running: subprocess.Popen[str]) -> None:
     ends = time.monotonic() + START_S
     while time.monotonic() < ends:
+        for one in running:
+            assert one.poll() is None, one.communicate()[0][-3000:]
         try:
             if condition():
                 return
@@ -159,19 +160,19 @@ def test_the_commands_of_the_manifests_form_a_working_system(cluster):
         assert "mobilenet_v2_affect" in output
 
     containers = tfserving.container("tfserving"), gateway.container("gateway")
-    with cluster.started(containers[0]), cluster.started(containers[1]):
-        wait_until(lambda: labels(cluster) == {"stable": 1}, "the first version")
+    with cluster.started(containers[0]) as models, cluster.started(containers[1]) as front:
+        wait_until(lambda: labels(cluster) == {"stable": 1}, "the first version", models, front)
         picture = min((cluster.folder / "data/faces/images").iterdir()).read_bytes()
         url = f"http://127.0.0.1:{cluster.ports['http']}/predict"
         assert httpx.post(url, content=picture, timeout=60).json()["model"]["versions"] == {"mobilenet_v2_affect": 1}
 
         cluster.job("train", *small("--epochs", "1", "--seed", "1"))
-        wait_until(lambda: labels(cluster) == {"stable": 1, "canary": 2}, "the canary")
+        wait_until(lambda: labels(cluster) == {"stable": 1, "canary": 2}, "the canary", models, front)
         cluster.job("evaluate-stable")
         cluster.job("evaluate-canary")
         said = cluster.job("promote")
         assert "mobilenet_v2_affect: stable 1 -> 2" in said[-1]
-        wait_until(lambda: labels(cluster) == {"stable": 2}, "the promotion")
+        wait_until(lambda: labels(cluster) == {"stable": 2}, "the promotion", models, front)
         assert httpx.post(url, content=picture, timeout=60).json()["model"]["versions"] == {"mobilenet_v2_affect": 2}
 
     assert store.read(cluster.folder / "models")["mobilenet_v2_affect"].labels["stable"] == 2

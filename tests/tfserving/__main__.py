@@ -16,7 +16,8 @@ from tests.tfserving.models_directory import ModelsDirectory, Refused
 
 TAKEN = (
     "enable_profiler", "enable_grpc_healthcheck_service", "num_load_threads", "grpc_channel_arguments",
-    "rest_api_port", "file_system_poll_wait_seconds", "enable_model_warmup",
+    "rest_api_port", "file_system_poll_wait_seconds", "enable_model_warmup", "tensorflow_intra_op_parallelism",
+    "tensorflow_inter_op_parallelism",
 )  # fmt: skip
 """Flags of the real server that make no difference here."""
 

@@ -199,6 +199,22 @@ def test_parts_that_are_merged_are_the_run_that_was_never_divided(evaluate, gate
     assert main(["merge", *map(str, two_parts), "--out", str(tmp_path / "merged")]) == 0
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_number_of_parts_one_of_them_killed_and_started_again_gives_the_same_result(evaluate, count, tmp_path):
+    parts = [tmp_path / f"part{number}" for number in range(count)]
+    for number, part in enumerate(parts, start=1):
+        assert evaluate("--shard", f"{number}/{count}", out=part) == 0
+    answers = parts[-1] / "predictions.jsonl"
+    answers.write_bytes(answers.read_bytes()[:-20])
+    for name in ("metrics.json", "metrics.csv", "report.html"):
+        (parts[-1] / name).unlink()
+    assert evaluate("--shard", f"{count}/{count}", out=parts[-1]) == 0
+    assert main(["merge", *map(str, parts), "--out", str(tmp_path / "merged")]) == 0
+    evaluate()
+    for name in ("metrics.json", "metrics.csv", "truth.jsonl"):
+        assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
 def test_parts_that_do_not_make_a_whole_are_refused(evaluate, two_parts, tmp_path, capsys):
     merged = ["--out", str(tmp_path / "merged")]
     assert main(["merge", str(two_parts[0]), *merged]) == 2

@@ -100,7 +100,7 @@ def test_every_volume_is_a_claim_that_there_is():
                 assert claim["claimName"] in claims
 
 
-def test_only_training_and_promotion_can_write_models():
+def test_only_training_and_promotions_can_write_models():
     writers = {
         one.name
         for one in pods(EVERYTHING)
@@ -108,7 +108,7 @@ def test_only_training_and_promotion_can_write_models():
         for mount in container.get("volumeMounts", ())
         if mount["mountPath"] == "/models" and not mount.get("readOnly")
     }
-    assert writers == {"train", "promote"}
+    assert writers == {"train", "promote", "rollback"}
 
 
 def test_every_setting_is_one_of_the_gateways_and_would_be_taken(monkeypatch):
@@ -173,7 +173,7 @@ def test_services_budgets_and_policies_mean_pods_and_ports_that_there_are(target
     assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= set(ports)
 
 
-def test_the_model_server_is_reached_by_the_gateway_and_the_promotion_alone():
+def test_the_model_server_is_reached_by_the_gateway_and_by_promotions_alone():
     (policy,) = (one for one in all_of(COMPONENTS, "NetworkPolicy") if one["metadata"]["name"] == "tfserving")
     grpc, metrics = policy["spec"]["ingress"]
     assert [one["port"] for one in grpc["ports"]] == ["grpc"]
@@ -183,7 +183,7 @@ def test_the_model_server_is_reached_by_the_gateway_and_the_promotion_alone():
         for one in pods([*BASE, *JOBS])
         if source["podSelector"]["matchLabels"].items() <= one.labels.items()
     }
-    assert reached_by == {"gateway", "promote"}
+    assert reached_by == {"gateway", "promote", "rollback"}
     assert [one["port"] for one in metrics["ports"]] == ["rest"]
     assert policy["spec"]["egress"] == []
 

@@ -300,6 +300,25 @@ def test_an_entry_that_is_refused_hides_nothing_of_the_others(models, capsys):
     assert f"{models / other / '1' / WARMUP_FILE} is cut off" in err
 
 
+def test_waiting_says_what_is_wrong_and_ends_when_it_is_mended(models, capsys, monkeypatch):
+    (models / "models.config").rename(models / "aside")
+    version = models / NAME / "1"
+    version.rename(models / NAME / "unfinished")
+    steps = [
+        lambda: None,
+        lambda: (models / "aside").rename(models / "models.config"),
+        lambda: (models / NAME / "unfinished").rename(version),
+    ]
+    monkeypatch.setattr(models_command.time, "sleep", lambda seconds: steps.pop(0)())
+    assert models_command.main(["check", "--models", str(models), "--wait"]) == 0
+    said = capsys.readouterr()
+    assert steps == []
+    missing, half_published = said.err.split("affect-models: waiting until this is mended\n")[:2]
+    assert missing.count("has no models.config: publish a model") == 1, "what has not changed is said once"
+    assert "is not there, and models.config lists it" in half_published
+    assert said.out.startswith(NAME)
+
+
 def test_a_base_path_outside_the_mount_is_told(models, capsys):
     status, _, err = run(capsys, "flags", "--models", models, "--mount", "/models")
     assert status == 1

@@ -129,3 +129,10 @@ def _entrypoint(image: str) -> list[str]:
 def all_of(manifests: Sequence[Manifest], kind: str) -> Iterator[Manifest]:
     """The manifests of a kind."""
     return (one for one in manifests if one["kind"] == kind)
+
+
+def memory_bytes(quantity: str) -> int:
+    """Bytes of a quantity of memory, in Mi or Gi."""
+    match = re.fullmatch(r"(\d+)(Mi|Gi)", quantity)
+    assert match, quantity
+    return int(match[1]) * {"Mi": 2**20, "Gi": 2**30}[match[2]]

@@ -25,6 +25,7 @@ DOCUMENTS = [
     "docs/decisions.md", "docs/tensorflow-serving.md", "docs/clients.md", "docs/fine-tuning.md",
     "docs/containers.md", "docs/versions.md",
     "docs/operations.md", "docs/threat-model.md",
+    "docs/deploy.md", "docs/scaling.md", "k8s/README.md",
 ]  # fmt: skip
 WALKS = [
     ["README.md", "docs/fine-tuning.md"],

@@ -23,7 +23,7 @@ from affect_training import __main__ as training
 from affect_training import features_command
 from tests.conftest import ROOT
 from tests.dockerfiles import dockerfile
-from tests.manifests import K8S, all_of, environment, pod, pods, words, written
+from tests.manifests import K8S, all_of, environment, memory_bytes, pod, pods, words, written
 
 BASE = written("base")
 JOBS = written("jobs")
@@ -31,7 +31,6 @@ COMPONENTS = written("components")
 EVERYTHING = [*BASE, *JOBS, *COMPONENTS]
 GATEWAY, TFSERVING = pod(BASE, "gateway"), pod(BASE, "tfserving")
 DEFAULTS = Settings(models="models")
-MEBI = 2**20
 
 VARIABLES = {INDEX_VARIABLE: "0", "RUN": "1", "CPUS": "2"}
 CONTAINERS = [
@@ -63,12 +62,6 @@ def parsed(command: list[str]) -> argparse.Namespace | Settings:
         return models_command._parser().parse_args(rest)
     assert command[:3] == ["python", "-m", "affect_dataset.faces"], command
     return faces._parser().parse_args(command[3:])
-
-
-def number(quantity: str) -> int:
-    """Bytes of a quantity of memory."""
-    value, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()
-    return int(value) * (MEBI if unit == "Mi" else 1024 * MEBI)
 
 
 @each_container
@@ -142,7 +135,7 @@ def test_the_model_servers_flags_are_those_that_affect_models_prints():
 def max_gateways() -> int:
     """As many as any autoscaler may start."""
     scalers = all_of(COMPONENTS, "HorizontalPodAutoscaler")
-    return max(one["spec"]["maxReplicas"] for one in scalers if one["spec"]["scaleTargetRef"]["name"] == "gateway")
+    return max(int(one["spec"]["maxReplicas"]) for one in scalers if one["spec"]["scaleTargetRef"]["name"] == "gateway")
 
 
 def test_each_autoscaler_scales_a_deployment_that_there_is_to_at_least_what_the_base_has():
@@ -236,7 +229,7 @@ def test_a_gateways_memory_holds_the_bodies_and_the_pictures_that_are_decoded():
     container = GATEWAY.container("gateway")
     bodies = int(environment(container)["AFFECT_MAX_BODY_BYTES"])
     decoding = int(container["resources"]["limits"]["cpu"]) * DEFAULTS.max_pixels * 3
-    assert number(container["resources"]["limits"]["memory"]) >= 87e6 + bodies + decoding
+    assert memory_bytes(container["resources"]["limits"]["memory"]) >= 87e6 + bodies + decoding
 
 
 def test_every_image_is_the_stage_of_a_dockerfile_or_the_one_that_compose_names():

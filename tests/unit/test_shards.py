@@ -37,7 +37,8 @@ def test_a_part_reads_as_it_is_written():
 def shard(*words: str) -> Shard:
     parser = argparse.ArgumentParser()
     add_shard_argument(parser, "do this part alone")
-    return parser.parse_args(words).shard
+    found: Shard = parser.parse_args(words).shard
+    return found
 
 
 def test_without_the_argument_the_part_is_the_whole():

@@ -103,6 +103,12 @@ def test_the_formulas_have_the_figures_of_the_manifests():
     assert f"{least * cores * 72:,}/s | {most * cores * 72:,}/s" in SCALING
 
 
+def test_the_files_that_are_handed_over_are_there():
+    named = set(re.findall(r"\b(?:monitoring|k8s)/[\w./-]+\.(?:json|yaml)\b", DEPLOY))
+    assert {"monitoring/grafana/affect.json", "k8s/components/autoscale-in-flight/prometheus-adapter.yaml"} <= named
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 def test_every_measured_figure_of_the_service_is_the_readmes():
     readme = (ROOT / "README.md").read_text()
     for figure in (

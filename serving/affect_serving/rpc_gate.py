@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -134,7 +135,9 @@ class RpcGate(grpc.aio.ServerInterceptor):
         metadata = {name: str(value) for name, value in context.invocation_metadata() or ()}
         own_id = request_id(metadata.get(REQUEST_ID_HEADER.lower(), ""))
         left_s = context.time_remaining()
-        call = Call(route, own_id, Deadline(self._settings.deadline_ms / 1000 if left_s is None else left_s))
+        if left_s is None:  # each picture of many has the gateway's time for itself
+            left_s = math.inf if of_many else self._settings.deadline_ms / 1000
+        call = Call(route, own_id, Deadline(left_s))
         current_call.set(call)
         current_request.set(
             RequestContext(own_id, trace_context(metadata.get(TRACEPARENT, ""), metadata.get(TRACESTATE, "")))

@@ -181,6 +181,24 @@ async def test_an_error_in_a_stream_fails_its_picture_alone(backend, stub):
     assert answers["mobilenet_v2"].response.expression
 
 
+async def test_a_stream_may_be_open_longer_than_the_gateway_gives_a_picture(backend):
+    async def requests():
+        for number in range(2):
+            yield affect_pb2.StreamRequest(id=str(number), request=REQUEST)
+            await asyncio.sleep(1.5)
+
+    async with channel_to(backend, deadline_ms=1_000) as channel:
+        call = affect_pb2_grpc.AffectServiceStub(channel).PredictStream(requests())
+        assert [answer.WhichOneof("outcome") async for answer in call] == ["response", "response"]
+        backend.delay_s = 30
+        (late,) = [answer async for answer in affect_pb2_grpc.AffectServiceStub(channel).PredictStream(_one())]
+        assert late.error.code == "deadline_exceeded"
+
+
+async def _one():
+    yield affect_pb2.StreamRequest(id="1", request=REQUEST)
+
+
 @pytest.mark.parametrize("service", ["", "affect.v1.AffectService"])
 async def test_health_follows_readiness(backend, channel, service):
     health = health_pb2_grpc.HealthStub(channel)

@@ -9,8 +9,15 @@ DATA ?=
 WEIGHTS ?=
 DEMO_OUT ?= demo-out
 
+# make load|soak [MODELS=dir | URL=http://host:port GRPC=grpc://host:port] [LOAD_ARGS=...]
+MODELS ?=
+URL ?=
+GRPC ?=
+LOAD := -m scripts.load $(if $(MODELS),--models "$(MODELS)") $(if $(URL),--url "$(URL)") $(if $(GRPC),--grpc "$(GRPC)")
+SOAK_S ?= 1200
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format protos lock images bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate bench-versions clean
+.PHONY: help setup demo test check audit format protos lock images load soak bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate bench-versions clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +57,12 @@ lock: ## resolve everything in requirements/ anew (needs uv)
 images: $(READY) ## build the container images, measure and try them (needs Docker or buildah)
 	$(BIN)/python -m scripts.images
 
+load: $(READY) ## load on a gateway, with a verdict and the highest rate that meets the target
+	$(BIN)/python $(LOAD) $(LOAD_ARGS)
+
+soak: $(READY) ## SOAK_S seconds at 80 % of saturation: no error, no growth
+	$(BIN)/python $(LOAD) --kind soak --soak-s "$(SOAK_S)" $(LOAD_ARGS)
+
 bench-train: $(READY) ## training against the study's loop
 	$(BIN)/python bench/train.py
 
@@ -72,4 +85,4 @@ bench-versions: $(READY) ## versions changed under load, on both runtimes
 	PYTHONPATH=. $(BIN)/python bench/versions.py
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_OUT) load-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ PACKAGES = {
     "affect_training": ROOT / "training",
     "affect_serving": ROOT / "serving",
     "affect_client": ROOT / "client",
+    "affect_load": ROOT / "client/load",
 }
 MAY_IMPORT = {
     "affect_contract": set(),
@@ -22,6 +23,7 @@ MAY_IMPORT = {
     "affect_training": {"affect_contract", "affect_dataset"},
     "affect_serving": {"affect_contract", "affect_dataset"},
     "affect_client": {"affect_contract", "affect_dataset"},
+    "affect_load": {"affect_contract", "affect_dataset", "affect_client"},
 }
 ADAPTERS = {
     "tensorflow": {"training"},
@@ -37,6 +39,7 @@ ADAPTERS = {
         "client/affect_client/rpc.py",
         "client/affect_client/rpc_wire.py",
         "client/affect_client/tfserving_witness.py",
+        "client/load/affect_load/rpc_users.py",
     },
     "fastapi": {"serving"},
     "uvicorn": {"serving"},
@@ -44,7 +47,14 @@ ADAPTERS = {
     "sklearn": {"client/affect_client/evaluation"},
     "scipy": {"training", "client/affect_client/evaluation"},
     "krippendorff": {"client/affect_client/evaluation"},
-    "matplotlib": {"training", "client/affect_client/evaluation"},
+    "matplotlib": {"training", "client/affect_client/evaluation", "client/load/affect_load/plots.py"},
+    "locust": {
+        "client/load/affect_load/events.py",
+        "client/load/affect_load/http_users.py",
+        "client/load/affect_load/rpc_users.py",
+        "client/load/affect_load/shape.py",
+        "client/load/affect_load/users.py",
+    },
 }
 TENSORFLOW_ONLY_FOR_EXPORT = {"export.py", "warmup.py"}
 

@@ -1,0 +1,1 @@
+"""Load on a running service, with a verdict: users and shapes for locust."""

@@ -1,0 +1,120 @@
+"""Whether the service did what it should: passed, failed, or void because the generator was the bottleneck."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from affect_load.counts import Counts
+from affect_load.resources import Held
+from affect_load.stages import RATE_PER_USER, Kind, Measured, Target, bounds
+
+_MEMORY_GROWTH: Final = 0.02
+
+
+class Outcome(IntEnum):
+    """The exit status that says it."""
+
+    PASSED = 0
+    FAILED = 1
+    VOID = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """With its reasons."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    highest_rate: float | None = None
+    """Requests a second that met the target, where the load was steps."""
+
+
+def judge(
+    kind: Kind, measured: Sequence[Measured], target: Target, total: Counts, errors: Mapping[str, int]
+) -> Verdict:
+    """Judge a load.
+
+    Args:
+        kind: of the load.
+        measured: its stages.
+        target: what the service is held to.
+        total: everything since the first request.
+        errors: how often which was seen.
+    """
+    aside = (f"{total.refused:,} of {total.sent:,} requests were refused as too many (429): no errors of the service",)
+    if not total.sent:
+        return Verdict(Outcome.FAILED, ("no request came back: is the service there?",))
+    if total.errors:
+        often = max(errors, key=errors.__getitem__, default="unknown")
+        return Verdict(
+            Outcome.FAILED, (f"{total.errors:,} of {total.sent:,} requests failed, most often: {often}", *aside)
+        )
+    if kind is Kind.STEPS:
+        return _of_steps(measured, target, aside)
+    verdict = _of_stages(measured, target, aside)
+    return _of_memory(measured, verdict) if kind is Kind.SOAK and verdict.outcome is Outcome.PASSED else verdict
+
+
+def _of_steps(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
+    most_users, missed = bounds(measured, target)
+    best = most_users and most_users * RATE_PER_USER
+    limited = [one for one in measured if one.stage.users == missed and one.strain.limits(target.p95_ms)]
+    if limited:
+        found = f"{best:.0f}/s met the target" if best else "no rate met the target"
+        return Verdict(Outcome.VOID, (_limited(limited[0]), found, *aside), best)
+    if best is None:
+        return Verdict(Outcome.FAILED, (f"no rate met p95 within {target.p95_ms:g} ms", *aside))
+    least = "" if missed else "at least "
+    reason = f"{least}{best:.0f} requests/s with p95 within {target.p95_ms:g} ms"
+    return Verdict(Outcome.PASSED, (reason, *aside), best)
+
+
+def _of_stages(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
+    missed = [one for one in measured if one.stage.judged and not one.meets(target)]
+    if not measured:
+        return Verdict(Outcome.VOID, ("it ended before anything was measured", *aside))
+    if not missed:
+        return Verdict(Outcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *aside))
+    limited = next((one for one in missed if one.strain.limits(target.p95_ms)), None)
+    if limited:
+        return Verdict(Outcome.VOID, (_limited(limited), *aside))
+    return Verdict(Outcome.FAILED, (_missed(missed[0], target), *aside))
+
+
+def _of_memory(measured: Sequence[Measured], verdict: Verdict) -> Verdict:
+    """Resident memory and open files in the last quarter of a soak, against the second, when it was warm."""
+    held = [one.held for one in measured if one.held]
+    if len(held) < len(measured):
+        return Verdict(Outcome.VOID, ("the gateway did not say what it holds: /metrics has to be there for a soak",))
+    quarter = len(held) // 4
+    warm, end = _median(held[quarter : 2 * quarter]), _median(held[-quarter:])
+    growth = end.resident_bytes / warm.resident_bytes - 1
+    said = (
+        f"resident memory {warm.resident_bytes / 2**20:.1f} MB when warm, {end.resident_bytes / 2**20:.1f} MB at the "
+        f"end ({growth:+.1%})",
+        f"{warm.open_files:.0f} open files when warm, {end.open_files:.0f} at the end",
+    )
+    grew = growth >= _MEMORY_GROWTH or end.open_files > warm.open_files
+    outcome = Outcome.FAILED if grew else Outcome.PASSED
+    return Verdict(outcome, (*said, *verdict.reasons))
+
+
+def _median(several: Sequence[Held]) -> Held:
+    return Held(*map(statistics.median, zip(*several, strict=True)))
+
+
+def _limited(one: Measured) -> str:
+    return (
+        f"the generator was the bottleneck at {one.stage.rate:.0f}/s ({one.strain.cpu_share:.0%} of a core, "
+        f"{one.strain.late_ms:.0f} ms late): give it a machine of its own, or more processes"
+    )
+
+
+def _missed(one: Measured, target: Target) -> str:
+    p95 = "no answer" if one.p95_ms is None else f"p95 {one.p95_ms:.0f} ms"
+    return (
+        f"{one.stage.rate:.0f}/s missed p95 within {target.p95_ms:g} ms: {p95}, {one.answered_per_s:.0f}/s answered, "
+        f"{one.counts.refused_share:.1%} refused"
+    )

@@ -1,0 +1,141 @@
+"""The load test itself, as a process, on a gateway that does as it is told."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from affect_contract.errors import BackendError
+from tests.conftest import ROOT
+from tests.gateway import FakeBackend, listening_gateway
+from tests.pictures import encoded, patches
+from tests.tfserving.process import free_port
+
+PATIENCE_S = 120
+SHORT = ("--kind", "spike", "--rate", "4", "--seconds", "4", "--p95-ms", "20000", "--batch", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pictures that are quickly read."""
+    made = tmp_path_factory.mktemp("pictures")
+    for seed in range(3):
+        (made / f"{seed}.jpg").write_bytes(encoded(patches(64, 48, seed=seed)))
+    return made
+
+
+@contextmanager
+def locust(*options, **environment):
+    words = [sys.executable, "-m", "locust", "-f", "client/load/locustfile.py", "--headless", "--only-summary"]
+    path = os.pathsep.join([str(ROOT / "client/load"), *sys.path])
+    process = subprocess.Popen(
+        [*words, *map(str, options)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONPATH": path, **environment},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+def ended(process):
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, said
+
+
+def document(out):
+    return json.loads((out / "load.json").read_text())
+
+
+def names(out):
+    return {one["name"] for one in document(out)["requests"] if one["answered"]}
+
+
+EVERY_SORT = {"raw", "form", "JSON", "batch", "Predict", "PredictStream"}
+
+
+def test_every_sort_of_request_is_answered_and_the_load_passes(tmp_path, folder):
+    with listening_gateway(FakeBackend()) as urls:
+        rate = ("--rate", "16")
+        with locust(
+            *SHORT, *rate, "--pictures", folder, "--host", urls.http, "--grpc", urls.rpc, "--out", tmp_path
+        ) as run:
+            status, said = ended(run)
+    assert status == 0, said
+    assert "PASSED: every stage met" in said
+    assert names(tmp_path) == EVERY_SORT
+    assert (tmp_path / "load.html").exists()
+
+
+def test_two_workers_share_the_load_and_are_judged_together(tmp_path, folder):
+    port = str(free_port())
+    with listening_gateway(FakeBackend()) as urls:
+        common = (*SHORT, "--pictures", folder, "--grpc", urls.rpc)
+        master = (
+            *common,
+            "--master",
+            "--expect-workers",
+            2,
+            "--master-bind-host",
+            "127.0.0.1",
+            "--master-bind-port",
+            port,
+        )
+        with (
+            locust(*master, "--host", urls.http, "--out", tmp_path) as run,
+            locust("--worker", "--master-port", port) as one,
+            locust("--worker", "--master-port", port) as other,
+        ):
+            status, said = ended(run)
+            assert status == 0, said
+            assert [ended(worker)[0] for worker in (one, other)] == [0, 0]
+    assert "2 total users" in said
+    assert all(stage["generator_cpu_share"] > 0 for stage in document(tmp_path)["stages"])
+
+
+def test_a_gateway_that_fails_fails_the_load(tmp_path, folder):
+    backend = FakeBackend()
+    backend.failure = BackendError("on purpose")
+    with (
+        listening_gateway(backend) as urls,
+        locust(*SHORT, "--pictures", folder, "--host", urls.http, "--grpc", urls.rpc, "--out", tmp_path) as run,
+    ):
+        status, said = ended(run)
+    assert status == 1, said
+    assert "requests failed, most often" in said
+
+
+def test_who_is_too_many_is_refused_and_that_is_no_error(tmp_path, folder):
+    backend = FakeBackend()
+    backend.delay_s = 0.5
+    with (
+        listening_gateway(backend, max_in_flight=1, max_queued=0) as urls,
+        locust(
+            *SHORT, "--rate", 16, "--pictures", folder, "--host", urls.http, "--grpc", urls.rpc, "--out", tmp_path
+        ) as run,
+    ):
+        status, said = ended(run)
+    assert status == 1, said
+    assert "requests were refused as too many (429)" in said
+    assert sum(stage["refused"] for stage in document(tmp_path)["stages"]) > 0
+    assert sum(stage["errors"] for stage in document(tmp_path)["stages"]) == 0, said
+
+
+def test_the_key_comes_from_the_environment(tmp_path, folder):
+    keys = tmp_path / "keys"
+    keys.write_text("alice:" + hashlib.sha256(b"affect_key").hexdigest() + "\n")
+    with (
+        listening_gateway(FakeBackend(), api_keys_file=keys) as urls,
+        locust(
+            *SHORT, "--pictures", folder, "--host", urls.http, "--grpc", urls.rpc, "--out", tmp_path,
+            AFFECT_API_KEY="affect_key",
+        ) as run,
+    ):  # fmt: skip
+        status, said = ended(run)
+    assert status == 0, said

@@ -160,6 +160,15 @@ def test_too_many_pixels_are_refused_by_the_header_alone(data):
         preprocess(data)
 
 
+def test_a_jpeg_may_be_gone_over_as_often_as_encoders_do_and_not_much_more():
+    whole = encoded(patches(64, 48), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    most = 30 - whole.count(b"\xff\xda")
+    assert preprocess(whole[:-2] + last * most + whole[-2:]).shape == SHAPE
+    with pytest.raises(InvalidImage, match="31 scans, more than the 30 taken"):
+        preprocess(whole[:-2] + last * (most + 1) + whole[-2:])
+
+
 def test_the_pixel_limit_is_exact():
     file = encoded(patches(50, 30), "PNG")
     assert preprocess(file, max_pixels=1500).shape == SHAPE

@@ -16,8 +16,11 @@ GRPC ?=
 LOAD := -m scripts.load $(if $(MODELS),--models "$(MODELS)") $(if $(URL),--url "$(URL)") $(if $(GRPC),--grpc "$(GRPC)")
 SOAK_S ?= 1200
 
+FUZZ_TESTS := tests/unit/test_fuzz.py tests/contract/test_fuzzed_bodies.py tests/contract/test_openapi.py
+FUZZ_S ?= 60
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format protos lock images load soak bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate bench-versions clean
+.PHONY: help setup demo test test-long check audit format protos lock images load soak bench-train bench-fine-tune bench-serve bench-gateway bench-overload bench-evaluate bench-versions clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +40,10 @@ demo: $(READY) ## the main job end to end: faces, training, serving, predictions
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+test-long: $(READY) ## the fuzz tests 400 times as long, then FUZZ_S seconds of atheris for each reader where it is installed
+	AFFECT_FUZZ=400 $(BIN)/python -m pytest --numprocesses auto $(FUZZ_TESTS) $(PYTEST_ARGS)
+	if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python -m tests.fuzz --seconds "$(FUZZ_S)"; fi
 
 check: $(READY) ## format, lint, types, generated code, dependencies
 	scripts/check
@@ -85,4 +92,4 @@ bench-versions: $(READY) ## versions changed under load, on both runtimes
 	PYTHONPATH=. $(BIN)/python bench/versions.py
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(DEMO_OUT) load-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_OUT) load-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

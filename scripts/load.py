@@ -42,7 +42,8 @@ def main() -> int:
         return 2
     with _gateway(options) as urls:
         if options.kind != SOAK:
-            return _locust(urls, options.kind, options.out, rest)
+            rate = [] if options.rate is None else ["--rate", str(options.rate)]
+            return _locust(urls, options.kind, options.out, [*rest, *rate])
         if options.rate is None:
             status = _locust(urls, STEPS, options.out / STEPS, rest)
             highest = json.loads((options.out / STEPS / "load.json").read_text())["highest_rate"]
@@ -78,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--url", help="of a gateway that runs already")
     parser.add_argument("--grpc", default="grpc://127.0.0.1:9090", help="and its gRPC address (default: %(default)s)")
     parser.add_argument("--kind", choices=[STEPS, "spike", SOAK], default=STEPS, help="default: %(default)s")
-    parser.add_argument("--rate", type=float, help="requests/s of a soak (default: 80 %% of what saturates)")
+    parser.add_argument(
+        "--rate", type=float, help="requests/s to begin with, or of a soak (there: 80 %% of saturation)"
+    )
     parser.add_argument("--soak-s", type=float, default=SOAK_S, help="of a soak (default: %(default)g)")
     parser.add_argument("--out", type=Path, default=Path("load-out"), help="for the report (default: %(default)s)")
     return parser

@@ -26,6 +26,7 @@ DOCUMENTS = [
     "docs/containers.md", "docs/versions.md",
     "docs/operations.md", "docs/threat-model.md",
     "docs/deploy.md", "docs/scaling.md", "k8s/README.md",
+    "docs/load.md", "docs/faults.md",
 ]  # fmt: skip
 WALKS = [
     ["README.md", "docs/fine-tuning.md"],

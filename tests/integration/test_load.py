@@ -139,3 +139,30 @@ def test_the_key_comes_from_the_environment(tmp_path, folder):
     ):  # fmt: skip
         status, said = ended(run)
     assert status == 0, said
+
+
+def test_the_command_loads_a_gateway_that_runs_already(tmp_path, folder):
+    with listening_gateway(FakeBackend()) as urls:
+        words = [
+            sys.executable,
+            "-m",
+            "scripts.load",
+            "--url",
+            urls.http,
+            "--grpc",
+            urls.rpc,
+            "--out",
+            tmp_path,
+            *SHORT,
+        ]
+        done = subprocess.run([*words, "--pictures", folder], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert document(tmp_path)["kind"] == "spike"
+    assert [stage["offered_per_s"] for stage in document(tmp_path)["stages"]] == [4, 16, 4]
+
+
+def test_the_command_without_models_says_where_they_come_from(tmp_path):
+    words = [sys.executable, "-m", "scripts.load", "--models", tmp_path]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "make demo" in done.stderr

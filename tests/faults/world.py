@@ -45,6 +45,11 @@ class World:
         answer = httpx.post(f"{self.http}/predict", content=JPEG, headers=headers, timeout=PATIENCE_S, trust_env=False)
         return ANSWERED if answer.status_code == 200 else answer.json()["code"]
 
+    def states(self) -> dict[int, str]:
+        """The versions of the one model that is served, with their states."""
+        (model,) = httpx.get(f"{self.http}/models", timeout=PATIENCE_S, trust_env=False).json()["models"]
+        return {version["version"]: version["state"] for version in model["versions"]}
+
     def census(self) -> Census:
         self._process.send_signal(signal.SIGUSR1)
         assert self._process.stdout

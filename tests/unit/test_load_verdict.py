@@ -119,6 +119,11 @@ def test_nothing_that_came_back_is_a_failure(kind):
 
 
 @pytest.mark.parametrize("kind", Kind)
+def test_a_load_that_ends_before_its_first_stage_is_void(kind):
+    assert judge(kind, [], TARGET, Counts(3, 0, 0, {1: 3}), Counter()).outcome is Outcome.VOID
+
+
+@pytest.mark.parametrize("kind", Kind)
 def test_refusals_are_stated_and_are_no_errors(kind):
     found = verdict(kind, [measured(refused=1)] * 4)
     assert found.outcome is Outcome.PASSED

@@ -1,18 +1,19 @@
 """What happens around a load: options, watching the generator in every process, and the verdict at the end."""
 
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 
 import gevent
 from locust import events, runners
 from locust.env import Environment
 
-from affect_load.counts import REFUSED, Counts
+from affect_client.access import AccessError
 from affect_load.generator import Strain, Watch
-from affect_load.options import add_arguments, options
+from affect_load.options import access, add_arguments, options
+from affect_load.pictures import NoPictures, pictures
 from affect_load.report import HTML_FILE, Sort, write_report
-from affect_load.shape import Planned, counted
+from affect_load.shape import Planned, by_sort, counted
 from affect_load.verdict import judge
 
 _STRAIN_KEY = "affect_strain"
@@ -23,6 +24,17 @@ runners.WORKER_REPORT_INTERVAL = 0.5  # a stage's window would blur by locust's 
 @events.init_command_line_parser.add_listener
 def _add_arguments(parser: Any) -> None:
     add_arguments(parser)
+
+
+@events.init.add_listener
+def _check(environment: Environment, **_: Any) -> None:
+    """End at once where no user could ask."""
+    chosen = options(environment.parsed_options)
+    try:
+        pictures(chosen.pictures)
+        access(chosen.ca)
+    except (NoPictures, AccessError) as exc:
+        sys.exit(f"load: {exc}")
 
 
 @events.init.add_listener
@@ -58,17 +70,7 @@ def _judge(environment: Environment, **_: Any) -> None:
     errors = {f"{one.name}: {one.error}": one.occurrences for one in environment.stats.errors.values()}
     verdict = judge(chosen.kind, shape.measured, chosen.target, counted(environment.stats), Counter(errors))
     environment.process_exit_code = int(verdict.outcome)
-    write_report(chosen.out, chosen.kind, shape.measured, chosen.target, verdict, _sorts(environment))
+    sorts = [Sort(name, counts) for name, counts in by_sort(environment.stats).items()]
+    write_report(chosen.out, chosen.kind, shape.measured, chosen.target, verdict, sorts)
     sys.stdout.write(f"{verdict.outcome.name}: {'; '.join(verdict.reasons)}\nreport: {chosen.out / HTML_FILE}\n")
     sys.stdout.flush()
-
-
-def _sorts(environment: Environment) -> list[Sort]:
-    """Each sort of requests with its answers, errors and refusals."""
-    sorts: dict[str, Counts] = defaultdict(Counts)
-    for (name, kind), entry in sorted(environment.stats.entries.items()):
-        if kind == REFUSED:
-            sorts[name] += Counts(refused=entry.num_requests)
-        else:
-            sorts[name] += Counts(entry.num_requests - entry.num_failures, entry.num_failures, 0, entry.response_times)
-    return [Sort(name, counts) for name, counts in sorts.items()]

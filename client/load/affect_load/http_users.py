@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from locust import FastHttpUser, task
+from locust.env import Environment
 
 from affect_client.http import DEFAULT_URL
 from affect_client.options import bearer
@@ -29,14 +30,15 @@ class HttpUser(PacedUser, FastHttpUser):  # type: ignore[misc]
     connection_timeout = TIMEOUT_S
     network_timeout = TIMEOUT_S
 
-    def on_start(self) -> None:
-        """Take key and certificates."""
-        super().on_start()
-        access = self.options.access
-        self._headers = {"Authorization": bearer(access["api_key"])} if access["api_key"] else {}
-        if roots := access["root_certificates"]:
-            context = ssl.create_default_context(cadata=roots.decode("ascii"))
-            self.client.client.clientpool.client_args["ssl_context_factory"] = lambda: context
+    def __init__(self, environment: Environment) -> None:
+        self.ssl_context_factory = self._context
+        super().__init__(environment)
+        key = self.access["api_key"]
+        self._headers = {"Authorization": bearer(key)} if key else {}
+
+    def _context(self) -> ssl.SSLContext:
+        roots = self.access["root_certificates"]
+        return ssl.create_default_context(cadata=roots.decode("ascii") if roots else None)
 
     @task(4)
     def raw(self) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from affect_client.access import KEY_VARIABLE, Access, access
+from affect_client.access import KEY_VARIABLE, Access
+from affect_client.access import access as read_access
 from affect_client.http import DEFAULT_URL
 from affect_client.rpc import DEFAULT_ADDRESS
 from affect_load.stages import Kind, Plan, Target, plan
@@ -32,14 +33,14 @@ class Options:
         """What is offered."""
         return plan(self.kind, self.rate, self.seconds, self.target)
 
-    @property
-    def access(self) -> Access:
-        """Key, from the environment alone, and certificates.
 
-        Raises:
-            AccessError: one of them cannot be used.
-        """
-        return access(argparse.Namespace(api_key_file=None, ca=Path(self.ca) if self.ca else None))
+def access(ca: str) -> Access:
+    """Key, from the environment alone, and certificates, from a file if it is named.
+
+    Raises:
+        AccessError: one of them cannot be used.
+    """
+    return read_access(argparse.Namespace(api_key_file=None, ca=Path(ca) if ca else None))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

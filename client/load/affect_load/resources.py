@@ -1,6 +1,7 @@
 """What the gateway's process holds, by its own /metrics."""
 
 import re
+import ssl
 import urllib.request
 from typing import Final, NamedTuple
 
@@ -14,9 +15,15 @@ class Held(NamedTuple):
     open_files: float
 
 
-def held(url: str) -> Held | None:
-    """What the gateway at ``url`` holds; None where it does not say, as behind an ingress that hides its metrics."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def held(url: str, ca: str = "") -> Held | None:
+    """What the gateway at ``url`` holds; None where it does not say, as behind an ingress that hides its metrics.
+
+    Args:
+        url: its HTTP URL.
+        ca: PEM file of the authorities that may vouch for it; the usual ones, if empty.
+    """
+    context = ssl.create_default_context(cafile=ca or None)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
         with opener.open(f"{url.rstrip('/')}/metrics", timeout=_TIMEOUT_S) as response:
             text = response.read().decode()

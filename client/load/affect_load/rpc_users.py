@@ -8,10 +8,9 @@ import grpc
 from gevent.queue import Queue
 from locust import task
 
+from affect_client import rpc_wire
 from affect_client.errors import ServiceUnreachable
-from affect_client.options import bearer
 from affect_client.rpc import GrpcClient
-from affect_client.rpc_wire import Address
 from affect_contract.errors import AffectError, ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_load.counts import REFUSED
@@ -45,7 +44,7 @@ class RpcUser(_RpcUser):
     def on_start(self) -> None:
         """Make a channel."""
         super().on_start()
-        self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.options.access)
+        self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.access)
 
     def on_stop(self) -> None:
         """Close it."""
@@ -75,8 +74,8 @@ class RpcStreamUser(_RpcUser):
     def on_start(self) -> None:
         """Make a channel."""
         super().on_start()
-        address, access = Address(self.options.grpc), self.options.access
-        credentials = address.credentials(access["root_certificates"])
+        address = rpc_wire.Address(self.options.grpc)
+        credentials = address.credentials(self.access["root_certificates"])
         # A connection of its own: streams that stay open would use up those that one connection may have.
         settings = [*address.options, ("grpc.use_local_subchannel_pool", 1)]
         self._channel = (
@@ -84,7 +83,7 @@ class RpcStreamUser(_RpcUser):
             if credentials
             else grpc.insecure_channel(address.target, options=settings)
         )
-        self._metadata = (("authorization", bearer(access["api_key"])),) if access["api_key"] else ()
+        self._metadata = rpc_wire.metadata(self.access["api_key"])
         self._stub = affect_pb2_grpc.AffectServiceStub(self._channel)
         self._answers: Any = None
 

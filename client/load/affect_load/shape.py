@@ -1,6 +1,7 @@
 """The shape that locust asks each second: carries a plan out, and measures its stages."""
 
 import time
+from collections import defaultdict
 from typing import Final
 
 from locust import LoadTestShape
@@ -16,16 +17,20 @@ _SETTLE_S: Final = 5.0
 _SETTLE_SHARE: Final = 1 / 3
 
 
-def counted(stats: RequestStats) -> Counts:
-    """All that locust has counted."""
-    total = Counts()
-    for (_, kind), entry in stats.entries.items():
+def by_sort(stats: RequestStats) -> dict[str, Counts]:
+    """All that locust has counted, by the name of the request."""
+    sorts: dict[str, Counts] = defaultdict(Counts)
+    for (name, kind), entry in sorted(stats.entries.items()):
         if kind == REFUSED:
-            total += Counts(refused=entry.num_requests)
+            sorts[name] += Counts(refused=entry.num_requests)
         else:
-            answered = entry.num_requests - entry.num_failures
-            total += Counts(answered, entry.num_failures, 0, entry.response_times)
-    return total
+            sorts[name] += Counts(entry.num_requests - entry.num_failures, entry.num_failures, 0, entry.response_times)
+    return sorts
+
+
+def counted(stats: RequestStats) -> Counts:
+    """All of that together."""
+    return sum(by_sort(stats).values(), Counts())
 
 
 class Planned(LoadTestShape):  # type: ignore[misc]
@@ -62,7 +67,8 @@ class Planned(LoadTestShape):  # type: ignore[misc]
     def _measure(self, now: float, stage: Stage, began: float, before: Counts) -> None:
         strain = worst(self.strains) if self.strains else Strain(0.0, 0.0)
         counts = self._counts.since(before)
-        self.measured.append(Measured(stage, now - began, counts, strain, held(self.runner.environment.host)))
+        holds = held(self.runner.environment.host, self._options.ca)
+        self.measured.append(Measured(stage, now - began, counts, strain, holds))
 
     @property
     def _options(self) -> Options:

@@ -8,8 +8,9 @@ from typing import Final
 
 import gevent
 from locust import User, constant_throughput
+from locust.env import Environment
 
-from affect_load.options import Options, options
+from affect_load.options import Options, access, options
 from affect_load.pictures import pictures
 from affect_load.stages import RATE_PER_USER
 
@@ -22,9 +23,13 @@ class PacedUser(User):  # type: ignore[misc]
     abstract = True
     wait_time = constant_throughput(RATE_PER_USER)
 
+    def __init__(self, environment: Environment) -> None:
+        self.options: Options = options(environment.parsed_options)
+        self.access = access(self.options.ca)
+        super().__init__(environment)
+
     def on_start(self) -> None:
         """Wait for its place in the period."""
-        self.options: Options = options(self.environment.parsed_options)
         self.pictures: Iterator[bytes] = _from_anywhere(self.options.pictures)
         gevent.sleep(random.uniform(0, PERIOD_S))  # noqa: S311 - no secret
 

@@ -51,6 +51,8 @@ def judge(
         return Verdict(
             Outcome.FAILED, (f"{total.errors:,} of {total.sent:,} requests failed, most often: {often}", *aside)
         )
+    if not measured:
+        return Verdict(Outcome.VOID, ("it ended before anything was measured", *aside))
     if kind is Kind.STEPS:
         return _of_steps(measured, target, aside)
     verdict = _of_stages(measured, target, aside)
@@ -73,8 +75,6 @@ def _of_steps(measured: Sequence[Measured], target: Target, aside: tuple[str, ..
 
 def _of_stages(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
     missed = [one for one in measured if one.stage.judged and not one.meets(target)]
-    if not measured:
-        return Verdict(Outcome.VOID, ("it ended before anything was measured", *aside))
     if not missed:
         return Verdict(Outcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *aside))
     limited = next((one for one in missed if one.strain.limits(target.p95_ms)), None)

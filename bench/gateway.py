@@ -122,7 +122,8 @@ def _pinned(words: list[str], core: int, stdout: int | None = None) -> Iterator[
 @contextmanager
 def _gateway(port: int) -> Iterator[Gateway]:
     words = [sys.executable, "-c", _ON_ITS_CORE, "--tfserving", f"127.0.0.1:{port}", "--http-port", "0"]
-    with subprocess.Popen([*words, "--grpc-port", "0"], stdout=subprocess.PIPE, text=True) as process:
+    words += ["--grpc-port", "0", "--drain-delay-s", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline().split() if process.stdout else []
         try:
             yield Gateway(psutil.Process(process.pid), line[3], line[5])

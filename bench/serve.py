@@ -125,6 +125,8 @@ def _ours(name: str, models: Path) -> Server:
             str(port),
             "--grpc-port",
             "0",
+            "--drain-delay-s",
+            "0",
         ],
         {},
     )

@@ -81,7 +81,7 @@ class Reader:
                 assert Prediction.model_validate_json(script).model.versions
             elif language == "python":
                 self._run([sys.executable, "-c", self._moved(script)])
-            elif script.startswith("affect-serve "):
+            elif script.startswith("affect-serve -"):
                 self._serve(self._moved(script))
                 self._wait(self._gateway_is_ready)
             elif script.startswith("eval "):

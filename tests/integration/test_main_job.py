@@ -139,6 +139,7 @@ def test_the_gateways_process_never_loads_tensorflow(url, trained, pictures):
 @contextmanager
 def serving(models: Path):
     words = [sys.executable, "-m", "affect_serving", "--models", str(models), "--http-port", "0", "--grpc-port", "0"]
+    words += ["--drain-delay-s", "0"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process

@@ -100,9 +100,9 @@ class RequestMiddleware:
         route = str(scope.get(ROUTE_KEY) or getattr(scope.get("route"), "path", _NO_ROUTE))
         code = scope.get(CODE_KEY, "")
         self._metrics.answered(route, str(status), code, seconds)
-        self._access_log.record(
-            route, str(status), code, seconds, scope.get(KEY_NAME_KEY, ""), failed=status >= _SERVER_FAULT
-        )
+        # Not ready is an answer, which probes ask for every second, and no fault.
+        failed = code != "" and status >= _SERVER_FAULT
+        self._access_log.record(route, str(status), code, seconds, scope.get(KEY_NAME_KEY, ""), failed=failed)
 
 
 class _Answer:

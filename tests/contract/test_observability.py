@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from affect_contract.errors import AffectError, ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2
 from affect_serving.__main__ import main
+from affect_serving.backend import Version
 from affect_serving.logs import JsonFormatter
 from tests.contract.test_gate import both, outcome_over_http, outcome_over_rpc
 from tests.gateway import FakeBackend
@@ -111,6 +112,13 @@ async def test_the_access_log_has_the_share_asked_for_and_every_fault_of_the_ser
     records = [record for record in caplog.records if record.name == "affect.access"]
     assert len(records) == lines
     assert {record.fields["route"] for record in records} <= {route for route, _ in ROUTES.values()}
+
+
+async def test_probes_of_a_gateway_that_is_not_ready_yet_fill_no_log(caplog):
+    backend = FakeBackend({FUSED: (Version(1, "LOADING", ("stable",)),)})
+    async with both(backend) as (http, _):
+        assert (await http.get("/readyz")).status_code == 503
+    assert not [record for record in caplog.records if record.name == "affect.access"]
 
 
 class Collector(ThreadingHTTPServer):

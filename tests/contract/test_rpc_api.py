@@ -237,6 +237,6 @@ async def test_a_port_that_is_taken_names_the_flag(backend):
 
 
 async def stopped(backend, count=1):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while backend.stopped < count:
             await asyncio.sleep(0.01)

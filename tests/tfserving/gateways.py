@@ -62,7 +62,7 @@ async def ask(backend, selector=STABLE, images=IMAGES, timeout_s=10.0, model=FUS
     return await backend.run(model, selector, images, timeout_s=timeout_s)
 
 
-async def becomes(condition, timeout_s=20.0):
+async def becomes(condition, timeout_s=60.0):
     """Wait until an awaitable condition holds."""
     async with asyncio.timeout(timeout_s):
         while not await condition():

@@ -26,14 +26,14 @@ async def test_calls_are_spread_over_all_servers_of_a_name_and_go_on_when_one_is
     async with grpc.aio.insecure_channel(f"ipv4:{addresses}", options=OPTIONS) as channel:
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         while len(asked) < len(servers):
-            await stub.GetModelStatus(STATUS, timeout=5, wait_for_ready=True)
+            await stub.GetModelStatus(STATUS, timeout=30, wait_for_ready=True)
         asked.clear()
         for _ in range(20):
-            await stub.GetModelStatus(STATUS, timeout=5)
+            await stub.GetModelStatus(STATUS, timeout=30)
         assert asked == {0: 10, 1: 10}
         await asyncio.to_thread(servers[0][0].stop(0).wait)
         for _ in range(20):
-            await stub.GetModelStatus(STATUS, timeout=5, wait_for_ready=True)
+            await stub.GetModelStatus(STATUS, timeout=30, wait_for_ready=True)
         assert asked[1] == 30
     await asyncio.to_thread(servers[1][0].stop(0).wait)
 
@@ -55,7 +55,7 @@ async def test_a_connection_that_swallows_everything_is_replaced_by_one_that_wor
         open_channel(Settings(tfserving=f"127.0.0.1:{hole}")) as channel,
     ):
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        await stub.GetModelStatus(STATUS, timeout=5)
+        await stub.GetModelStatus(STATUS, timeout=30)
         swallow()
         with pytest.raises(grpc.aio.AioRpcError) as lost:
             await stub.GetModelStatus(STATUS, timeout=0.2)

@@ -56,6 +56,14 @@ def check(builder: Builder, folder: Path) -> None:
         raise TrialError(f"affect-models check says {served!r}")
 
 
+def know_the_load(builder: Builder, _folder: Path) -> None:
+    """The load tests are there, with what they need."""
+    with _container(builder, "affect-tools", []) as container:
+        users = _finish(container, "locust", "--list")
+    if "HttpUser" not in users:
+        raise TrialError(f"locust --list says {users!r}")
+
+
 def serve_embedded(builder: Builder, folder: Path) -> str:
     """One container answers, to curl's likes and to the client in the tools image."""
     with _gateway(builder, "affect-embedded", [Mount(folder / "models", "/models")], {}) as gateway:
@@ -95,6 +103,7 @@ def say_what_is_wrong(builder: Builder, folder: Path) -> None:
 TRIALS: Final[Sequence[tuple[str, str, Callable[[Builder, Path], str | None]]]] = (
     ("affect-train", "trained on synthetic faces and published", train),
     ("affect-tools", "checked the models", check),
+    ("affect-tools", "has the users of the load tests", know_the_load),
     ("affect-embedded", "answered, was healthy, ended with 0", serve_embedded),
     ("affect-gateway", "answered from a model server, was healthy, ended with 0", serve_before_a_model_server),
     ("affect-embedded", "said what is wrong, answered once it was mended", say_what_is_wrong),

@@ -25,6 +25,13 @@ class Dockerfile:
         """Names of the stages."""
         return [rest.split(" AS ")[1] for rest in self.all("FROM")]
 
+    def stage(self, name: str) -> "Dockerfile":
+        """One stage alone."""
+        starts = [index for index, (word, _) in enumerate(self.instructions) if word == "FROM"]
+        first = starts[self.stages.index(name)]
+        after = next((start for start in starts if start > first), None)
+        return Dockerfile(self.instructions[first:after])
+
     @property
     def arguments(self) -> set[str]:
         """Names of the build arguments."""

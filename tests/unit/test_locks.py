@@ -9,8 +9,10 @@ from packaging.requirements import Requirement
 from tests.conftest import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-EXTRAS = {"dev": "dev", "gateway": "serve", "embedded": "embedded", "tools": "evaluate", "train": "train"}
-"""The extra that each file installs; the images add the group `image`."""
+EXTRAS = {
+    "dev": ["dev"], "gateway": ["serve"], "embedded": ["embedded"], "tools": ["evaluate", "load"], "train": ["train"],
+}  # fmt: skip
+"""The extras that each file installs; the images add the group `image`."""
 LOCKS = (*EXTRAS, "wheel")
 
 
@@ -29,7 +31,7 @@ def wanted(lock: str) -> list[Requirement]:
     groups = PYPROJECT["dependency-groups"]
     if lock == "wheel":
         return [Requirement(text) for text in groups["wheel"]]
-    texts = [*PYPROJECT["project"]["dependencies"], *extra(EXTRAS[lock])]
+    texts = [*PYPROJECT["project"]["dependencies"], *(text for name in EXTRAS[lock] for text in extra(name))]
     return [Requirement(text) for text in texts + (groups["image"] if lock != "dev" else [])]
 
 

@@ -16,6 +16,7 @@ from affect_serving.settings import Settings
 from affect_training import __main__ as training
 from tests.conftest import ROOT
 from tests.dockerfiles import dockerfile
+from tests.locust_options import locust_options
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 GPU = yaml.safe_load((ROOT / "compose.gpu.yaml").read_text())
@@ -138,6 +139,27 @@ def test_the_faces_are_drawn_where_the_training_looks_for_them():
     assert f"[ -d {drawn.out} ] ||" in script
 
 
+def test_the_load_is_on_a_gateway_that_is_ready_and_its_report_stays_in_a_volume():
+    load = SERVICES["load"]
+    assert load["profiles"] == ["load"]
+    assert load["depends_on"] == {"gateway": {"condition": "service_healthy"}}
+    assert load["entrypoint"][:3] == ["dumb-init", "--", "locust"]
+    # What is given after the service's name comes last, and counts.
+    options = locust_options([*load["entrypoint"][3:], "--kind", "spike", "--out", "/data/other"])
+    assert (options.headless, options.kind, options.out) == (True, "spike", "/data/other")
+    assert options.user_classes == []
+    for url, scheme, port in ((options.host, "http", SETTINGS.http_port), (options.grpc, "grpc", SETTINGS.grpc_port)):
+        assert url == f"{scheme}://gateway:{port}"
+    assert set(load["networks"]) & set(SERVICES["gateway"]["networks"])
+    assert "--out=/data/load" in load["entrypoint"]
+    assert volumes(load) == [["data", "/data"]]
+
+
+def test_what_is_not_a_flag_of_the_load_would_be_found():
+    with pytest.raises(AssertionError, match="unrecognized arguments: --kinds"):
+        locust_options(["--headless", "--kinds", "steps"])
+
+
 def test_only_the_gateway_and_what_lets_its_metrics_out_are_on_the_model_servers_network():
     on_it = {name for name, service in SERVICES.items() if "models" in service.get("networks", ())}
     assert on_it == {"gateway", "tfserving", "tfserving-metrics"}
@@ -230,6 +252,10 @@ def test_the_documentation_names_services_profiles_and_variables_that_there_are(
     assert set(re.findall(r"docker compose (?:up|run --rm(?: --no-deps)?) ([a-z]+)", text)) <= set(SERVICES)
     for words in re.findall(r"run --rm --no-deps trainer (.*)", text):
         assert training._parser().parse_args(words.split()).base_path
+    loads = re.findall(r"run --rm load (--.*?)(?:  |$)", text, re.MULTILINE)
+    assert loads
+    for words in loads:
+        assert locust_options(words.split())
     files = "".join((ROOT / name).read_text() for name in ("compose.yaml", "compose.gpu.yaml"))
     variables = set(re.findall(r"\b(?:TRAIN_BASE|[A-Z]+)_IMAGE\b|\bAFFECT_\w+_VOLUME\b|\bAFFECT_WEIGHTS\b", text))
     assert variables - {"BASE_IMAGE"} <= set(re.findall(r"\$\{(\w+):-", files))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,17 @@ import pytest
 
 from affect_contract import store
 from affect_dataset.shards import INDEX_VARIABLE
+from affect_load.verdict import Outcome
 from tests.conftest import ROOT
+from tests.gateway import FakeBackend, listening_gateway
 from tests.manifests import Manifest, all_of, environment, pod, words, written
 from tests.tfserving import process
 
 START_S = 180
 MANIFESTS = written("base", "jobs")
+LOAD = ROOT / "client/load"
+LOCUST = {"PYTHONPATH": os.pathsep.join([str(LOAD), *sys.path]), "LOCUST_LOCUSTFILE": str(LOAD / "locustfile.py")}
+"""What the tools image sets, for the places of this machine."""
 
 
 class Cluster:
@@ -71,7 +76,7 @@ class Cluster:
         with subprocess.Popen(
             [*self._program(command), *more],
             cwd=ROOT,
-            env=os.environ | variables | given | self._listening(container),
+            env=os.environ | LOCUST | variables | given | self._listening(container),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -179,3 +184,23 @@ def test_the_commands_of_the_manifests_form_a_working_system(cluster):
     assert store.read(cluster.folder / "models")["mobilenet_v2_affect"].labels["stable"] == 2
     whole = json.loads((cluster.folder / "results/1/stable/whole/metrics.json").read_text())
     assert whole["models"]["mobilenet_v2"]["coverage"]
+
+
+def test_the_load_is_shared_by_all_its_workers_and_judged_by_its_master(cluster):
+    port = str(process.free_port())
+    master, worker = (pod(MANIFESTS, name).container("load") for name in ("load", "load-workers"))
+    to_master = "--master-host", "127.0.0.1", "--master-port", port
+    little = "--kind", "spike", "--rate", "8", "--seconds", "4", "--p95-ms", "20000", "--batch", "2"
+    listening = "--master-bind-host", "127.0.0.1", "--master-bind-port", port
+    with listening_gateway(FakeBackend()) as urls, ExitStack() as stack:
+        workers = [stack.enter_context(cluster.started(worker, *to_master, index=index)) for index in range(4)]
+        judging = stack.enter_context(
+            cluster.started(master, *listening, *little, "--host", urls.http, "--grpc", urls.rpc)
+        )
+        said, _ = judging.communicate(timeout=START_S)
+        ended = [one.communicate(timeout=START_S)[0] for one in workers]
+    assert [one.returncode for one in workers] == [0] * 4, ended
+    report = json.loads((cluster.folder / "results/1/load/load.json").read_text())
+    # A machine full of tests may miss the pace; no request fails.
+    assert judging.returncode == Outcome[report["verdict"].upper()], said
+    assert [stage["errors"] for stage in report["stages"]] == [0, 0, 0], said

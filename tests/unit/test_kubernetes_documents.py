@@ -75,6 +75,8 @@ def test_the_secrets_are_those_that_the_manifests_name():
         ("TensorFlow Serving", pod(BASE, "tfserving").container("tfserving")),
         ("waiting for models", pod(BASE, "tfserving").container("models")),
         ("evaluation", pod(JOBS, "evaluate-canary").container("evaluate")),
+        ("load, master and each worker", pod(JOBS, "load").container("load")),
+        ("load, master and each worker", pod(JOBS, "load-workers").container("load")),
         ("features, a part", pod(JOBS, "features").container("features")),
         ("training", pod(JOBS, "train").container("train")),
     ],

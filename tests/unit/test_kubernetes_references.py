@@ -23,6 +23,7 @@ from affect_training import __main__ as training
 from affect_training import features_command
 from tests.conftest import ROOT
 from tests.dockerfiles import dockerfile
+from tests.locust_options import locust_options
 from tests.manifests import K8S, all_of, environment, memory_bytes, pod, pods, words, written
 
 BASE = written("base")
@@ -60,6 +61,8 @@ def parsed(command: list[str]) -> argparse.Namespace | Settings:
         return parser.parse_args(rest[is_named:])
     if program == "affect-models":
         return models_command._parser().parse_args(rest)
+    if program == "locust":
+        return locust_options(rest)
     assert command[:3] == ["python", "-m", "affect_dataset.faces"], command
     return faces._parser().parse_args(command[3:])
 
@@ -285,6 +288,47 @@ def test_an_indexed_job_has_a_pod_for_each_part(name):
     assert spec["parallelism"] == spec["completions"]
 
 
+def test_the_load_has_as_many_workers_as_its_master_waits_for_and_they_find_it():
+    (master,), (worker,) = (pod(JOBS, name).containers for name in ("load", "load-workers"))
+    judging, asking = (parsed(words(one, VARIABLES)) for one in (master, worker))
+    (workers,) = (one["spec"] for one in all_of(JOBS, "Job") if one["metadata"]["name"] == "load-workers")
+    assert judging.master
+    assert asking.worker
+    assert workers["completionMode"] == "Indexed"
+    assert judging.expect_workers == workers["completions"] == workers["parallelism"]
+    (service,) = (one for one in all_of(JOBS, "Service") if one["metadata"]["name"] == asking.master_host)
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"].items() <= pod(JOBS, "load").labels.items()
+    assert not service["spec"]["selector"].items() <= pod(JOBS, "load-workers").labels.items()
+    (port,), (listening,) = service["spec"]["ports"], master["ports"]
+    assert port["targetPort"] == listening["name"]
+    assert port["port"] == listening["containerPort"] == judging.master_bind_port == asking.master_port
+
+
+def test_the_load_is_on_the_gateway_and_its_report_goes_to_the_results():
+    master = pod(JOBS, "load")
+    judging = parsed(words(master.container("load"), VARIABLES))
+    ports = {one["name"]: one["containerPort"] for one in GATEWAY.container("gateway")["ports"]}
+    assert judging.headless
+    assert judging.host == f"http://{GATEWAY.name}:{ports['http']}"
+    assert judging.grpc == f"grpc://{GATEWAY.name}:{ports['grpc']}"
+    assert judging.out == "/results/1/load"
+
+
+def test_the_verdict_of_a_load_is_the_status_of_its_master_alone_and_is_final():
+    (master,) = (one["spec"] for one in all_of(JOBS, "Job") if one["metadata"]["name"] == "load")
+    assert master["backoffLimit"] == 0
+    (worker,) = pod(JOBS, "load-workers").containers
+    assert parsed(words(worker, VARIABLES)).exit_code_on_error == 0
+
+
+def test_load_is_kept_off_the_nodes_of_what_it_is_on():
+    ((_, (preferred,)),) = pod(JOBS, "load-workers").spec["affinity"]["podAntiAffinity"].items()
+    (expression,) = preferred["podAffinityTerm"]["labelSelector"]["matchExpressions"]
+    assert expression["operator"] == "In"
+    assert set(expression["values"]) == {one.labels[expression["key"]] for one in (GATEWAY, TFSERVING)}
+
+
 @pytest.mark.parametrize("label", [STABLE, CANARY])
 def test_the_promotion_joins_every_part_and_is_decided_by_the_whole(label):
     (job,) = (one for one in all_of(JOBS, "Job") if one["metadata"]["name"] == f"evaluate-{label}")
@@ -338,8 +382,8 @@ def test_a_secret_is_only_ever_named():
                 )
 
 
-def test_evaluations_take_the_key_from_a_secret_where_there_is_one():
-    for label in (STABLE, CANARY):
-        (container,) = pod(JOBS, f"evaluate-{label}").containers
-        (key,) = (one for one in container["env"] if one["name"] == KEY_VARIABLE)
-        assert key["valueFrom"]["secretKeyRef"]["optional"] is True
+@pytest.mark.parametrize("name", ["evaluate-stable", "evaluate-canary", "load", "load-workers"])
+def test_what_asks_takes_the_key_from_a_secret_where_there_is_one(name):
+    (container,) = pod(JOBS, name).containers
+    (key,) = (one for one in container["env"] if one["name"] == KEY_VARIABLE)
+    assert key["valueFrom"]["secretKeyRef"]["optional"] is True

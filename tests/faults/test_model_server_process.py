@@ -38,7 +38,7 @@ def models(one_model, tmp_path):
 @pytest.fixture
 def there(models, tmp_path):
     """A gateway before a model server on them."""
-    with process.model_server(models, tmp_path) as port, world("--tfserving", f"127.0.0.1:{port}") as gateway:
+    with process.model_server(models, tmp_path) as (_, port), world("--tfserving", f"127.0.0.1:{port}") as gateway:
         until(lambda: gateway.ask() == ANSWERED)
         yield gateway
 

@@ -103,7 +103,7 @@ def test_the_gateway_serves_the_fused_model_and_leaves_its_pair_alone(url):
         served = client.models()
     assert served.default_backbone == "mobilenet_v2"
     assert [model.name for model in served.models] == [
-        "custom_cnn_classification", "custom_cnn_regression", "mobilenet_v2_affect",
+        "mobilenet_v2_affect", "custom_cnn_classification", "custom_cnn_regression",
     ]  # fmt: skip
 
 

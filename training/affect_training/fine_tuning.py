@@ -85,7 +85,7 @@ def fine_tune(
         if recipe.keeps_best:
             saved.restore_best()
         elif recipe.averaging:
-            model.optimizer.finalize_variable_values(model.trainable_variables)
+            _take_mean(model)
     kept = best(history, score) if recipe.keeps_best else len(history) - 1
     return Tuned({task: [_of_task(task, epoch) for epoch in history] for task in tasks}, kept)
 
@@ -111,9 +111,15 @@ def _mean_in_place(model: JointNetwork, recipe: FineTuning) -> Iterator[list[NDA
         yield None
         return
     last = model.get_weights()
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    _take_mean(model)
     yield model.get_weights()
     model.set_weights(last)
+
+
+def _take_mean(model: JointNetwork) -> None:
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    # On JAX the two now share their memory, which the next call would take from both.
+    model.set_weights(model.get_weights())
 
 
 def _learning_rate(recipe: FineTuning, step: int, steps: int) -> float:

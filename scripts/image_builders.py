@@ -15,7 +15,6 @@ import psutil
 ROOT: Final = Path(__file__).resolve().parent.parent
 _CERTIFICATES: Final = Path("/usr/local/share/ca-certificates")
 _DEBIAN: Final = "bookworm"
-_MIRROR: Final = "http://deb.debian.org/debian"
 _LOCAL_BASE: Final = "localhost/affect-base"
 _DU: Final = ("du", "--summarize", "--block-size=1", "--one-file-system")
 _INIT: Final = "dumb-init"
@@ -176,8 +175,8 @@ def _make_local_base() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "base"
         packages = "--include=ca-certificates,netbase,python3,python3-pip"
-        mirror = os.environ.get("DEBIAN_MIRROR", _MIRROR)
-        _run("debootstrap", "--variant=minbase", packages, _DEBIAN, str(root), mirror)
+        mirror = filter(None, [os.environ.get("DEBIAN_MIRROR")])  # without one debootstrap knows its own
+        _run("debootstrap", "--variant=minbase", packages, _DEBIAN, str(root), *mirror)
         for certificate in _CERTIFICATES.glob("*.crt"):
             shutil.copy(certificate, root / _CERTIFICATES.relative_to("/"))
         _run("chroot", str(root), "update-ca-certificates")

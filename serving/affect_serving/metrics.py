@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from affect_contract.labels import LABELS
 from affect_contract.schemas import Prediction
+from affect_serving.buckets import SECONDS
 from affect_serving.version_metrics import VersionMetrics
 
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _AFFECT: Final = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Upper bounds over [-1, 1]."""
 
@@ -137,7 +137,7 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
+        return Histogram(name, text, labels, buckets=SECONDS, registry=self.registry)
 
     def _affect(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, ("backbone", "version"), buckets=_AFFECT, registry=self.registry)

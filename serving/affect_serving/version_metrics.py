@@ -10,8 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from affect_contract.errors import AffectError
 from affect_contract.store import STABLE
 from affect_serving.backend import AVAILABLE, Catalog, Selector
-
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from affect_serving.buckets import SECONDS
 
 
 class VersionMetrics:
@@ -49,7 +48,7 @@ class VersionMetrics:
             "affect_label_seconds",
             "Time the models took, queueing included, by backbone and label.",
             ("backbone", "label"),
-            buckets=_SECONDS,
+            buckets=SECONDS,
             registry=registry,
         )
         # Asking for a labelled child costs as much as counting in it.

@@ -36,7 +36,7 @@ class ToldService(affect_pb2_grpc.AffectServiceServicer, health_pb2_grpc.HealthS
         return self.replies.pop(0)(context) if self.replies else prediction_to_proto(ANSWER)
 
     def PredictStream(self, request_iterator, context):  # noqa: N802
-        raise NotImplementedError
+        raise NotImplementedError("no client here streams")
 
     def Check(self, request, context):  # noqa: N802
         assert request.service == ""

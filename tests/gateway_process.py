@@ -4,8 +4,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
+
+END_S = 60
 
 
 @contextmanager
@@ -13,16 +17,24 @@ def gateway_process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str],
     """A gateway on free ports; gives its process, its HTTP URL and its gRPC address. It must end well."""
     words = [sys.executable, "-m", "affect_serving", "--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
     words += map(str, arguments)
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout and running.stderr
-    try:
-        ready = re.search(r"ready on (https?://\S+) and (grpcs?://\S+)", running.stdout.readline())
-        assert ready, running.stderr.read()
-        yield running, ready[1], ready[2]
-    finally:
-        running.send_signal(signal.SIGTERM)
+    with (
+        tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would fill
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True) as running,
+    ):
         try:
-            _, log = running.communicate(timeout=30)
+            assert running.stdout
+            ready = re.search(r"ready on (https?://\S+) and (grpcs?://\S+)", running.stdout.readline())
+            assert ready, _told(log)
+            yield running, ready[1], ready[2]
         finally:
-            running.kill()
-        assert running.returncode == 0, log
+            running.send_signal(signal.SIGTERM)
+            try:
+                status = running.wait(END_S)
+            finally:
+                running.kill()
+            assert status == 0, f"{status}\n{_told(log)}"
+
+
+def _told(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()[-4000:]

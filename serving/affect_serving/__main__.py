@@ -29,6 +29,9 @@ _NEW_KEY: Final = "new-key"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _SWITCH_S: Final = 0.001
 _ENDED_BY_SIGNAL: Final = 128
+_SAME_SIGNAL_S: Final = 0.2
+"""What comes this soon after the first signal is the same one: uvloop tells some twice, and so do supervisors that
+signal a process and then its group."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +133,7 @@ async def _serve(settings: Settings) -> None:
 
 def _told(drain: Drain, number: int) -> None:
     """End, or where that was said before, end at once. A person at a terminal does not wait for a load balancer."""
-    if drain.begun:
+    if drain.begun_for_s() > _SAME_SIGNAL_S:
         os._exit(_ENDED_BY_SIGNAL + number)
     drain.begin(hurried=number == signal.SIGINT)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Final
 
 from affect_contract.schemas import Readiness
@@ -16,6 +17,7 @@ class Drain:
 
     def __init__(self) -> None:
         self._begun = asyncio.Event()
+        self._began = 0.0
         self._hurried = asyncio.Event()
 
     @property
@@ -23,12 +25,18 @@ class Drain:
         """True from the first signal on."""
         return self._begun.is_set()
 
+    def begun_for_s(self) -> float:
+        """How long ago it was told first, in seconds; 0 where it was not."""
+        return time.monotonic() - self._began if self.begun else 0.0
+
     def begin(self, *, hurried: bool = False) -> None:
         """Begin to end.
 
         Args:
             hurried: without serving on for a while.
         """
+        if not self.begun:
+            self._began = time.monotonic()
         self._begun.set()
         if hurried:
             self._hurried.set()

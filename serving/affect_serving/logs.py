@@ -3,16 +3,18 @@
 import json
 import logging
 import random
-import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from affect_serving.log_writer import LogWriter
 from affect_serving.request_context import current_request
 from affect_serving.settings import LogFormat, Settings
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _FIELDS: Final = "fields"
 """Where a record keeps what JSON states beside its message."""
+
+_STDERR: Final = 2
 
 _access: Final = logging.getLogger("affect.access")
 
@@ -38,7 +40,7 @@ class JsonFormatter(logging.Formatter):
 
 def configure(settings: Settings) -> None:
     """Send the log of this process to stderr as the settings say."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(_STDERR)
     handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else logging.Formatter(_TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
 

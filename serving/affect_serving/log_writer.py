@@ -1,0 +1,70 @@
+"""The thread that writes the log, so that a reader of it who is slow, stuck or gone holds up no request."""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from typing import Final
+
+_MOST_WAITING: Final = 10_000
+"""Lines that may wait to be written; some megabytes."""
+_LAST_LINES_S: Final = 1.0
+"""How long the end of the process waits for lines that nobody reads."""
+
+
+class LogWriter(logging.Handler):
+    """Writes lines to a file descriptor in their order; those that find no room are dropped, and counted in the log.
+
+    Args:
+        descriptor: where to, past Python's buffers, whose lock a write that hangs would keep from the process's end.
+        most_waiting: lines that may wait.
+    """
+
+    def __init__(self, descriptor: int, most_waiting: int = _MOST_WAITING) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[str | None] = queue.Queue(most_waiting)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`."""
+        try:
+            line = self.format(record)
+        except Exception:  # a handler never raises into what is logged
+            self.handleError(record)
+            return
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, within reason."""
+        with contextlib.suppress(queue.Full):  # nobody reads, and the process may not wait for ever
+            self._lines.put(None, timeout=_LAST_LINES_S)
+            self._thread.join(_LAST_LINES_S)
+        super().close()
+
+    def _write_all(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(line)
+            if lost := self._take_dropped():
+                text = "%d lines of the log were dropped: they came faster than they were read"
+                self._write(self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (lost,), None)))
+
+    def _take_dropped(self) -> int:
+        self.acquire()  # as whoever logs does
+        lost, self._dropped = self._dropped, 0
+        self.release()
+        return lost
+
+    def _write(self, line: str) -> None:
+        rest = f"{line}\n".encode(errors="backslashreplace")
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:  # its reader is gone, and there is nobody else to tell
+            self._dropped += 1

@@ -1,0 +1,80 @@
+"""The log is written by a thread of its own, whatever its reader does."""
+
+import logging
+import os
+import threading
+
+import pytest
+
+from affect_serving.log_writer import LogWriter
+
+
+@pytest.fixture
+def pipe():
+    """A pipe that nobody reads."""
+    reading, writing = os.pipe()
+    yield reading, writing
+    for descriptor in (reading, writing):
+        os.close(descriptor)
+
+
+def logger_of(writer):
+    logger = logging.Logger("of a test")
+    logger.addHandler(writer)
+    return logger
+
+
+def test_lines_come_in_their_order(pipe):
+    writer = LogWriter(pipe[1])
+    logger = logger_of(writer)
+    for number in range(100):
+        logger.warning("line %d", number)
+    writer.close()
+    assert os.read(pipe[0], 2**16).decode().splitlines() == [f"line {number}" for number in range(100)]
+
+
+def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_later_what_it_missed(pipe):
+    writer = LogWriter(pipe[1], most_waiting=10)
+    logger = logger_of(writer)
+    for number in range(3_000):  # more than fit into a pipe
+        logger.warning("line %d %s", number, "x" * 100)
+    told = []
+
+    def read():
+        with os.fdopen(os.dup(pipe[0])) as file:
+            while sum(told) < 3_000:
+                line = file.readline()
+                told.append(int(line.split()[0]) if "dropped" in line else 1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    reader.join(30)
+    writer.close()
+    assert not reader.is_alive()
+    assert sum(told) == 3_000, "each line is there, or counted among those that are not"
+    assert max(told) > 1
+
+
+def test_the_end_does_not_wait_for_a_reader_that_does_not_read(pipe):
+    writer = LogWriter(pipe[1], most_waiting=10)
+    logger = logger_of(writer)
+    for _ in range(3_000):
+        logger.warning("x" * 100)
+    writer.close()
+    assert os.read(pipe[0], 2**16)
+
+
+def test_a_reader_that_is_gone_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = LogWriter(writing)
+    logger_of(writer).warning("nobody hears this")
+    writer.close()
+    os.close(writing)
+
+
+def test_a_line_that_cannot_be_made_is_reported_where_loggings_errors_are(pipe, capsys):
+    writer = LogWriter(pipe[1])
+    logger_of(writer).warning("%d", "no number")
+    writer.close()
+    assert "no number" in capsys.readouterr().err

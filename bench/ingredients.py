@@ -5,7 +5,7 @@ to a run that differs in nothing have 95 % intervals from draws of the pictures 
 what chance alone does. The work is the processors' time, which neighbours on the machine hardly change. An interrupted
 call goes on where it stopped, and what is there is not trained again.
 
-    python bench/ingredients.py --data DIR --weights DIR --out DIR [--epochs 8] [--only NAME,NAME]
+    python bench/ingredients.py --data DIR --weights DIR --out DIR [--epochs 12] [--only NAME,NAME]
 """
 
 import argparse
@@ -46,20 +46,20 @@ def variants(recipe: FineTuning) -> dict[str, FineTuning]:
     still = Augmentation(flip=False, zoom=0.0, shift=0.0, rotation=0.0, colour=0.0, erase=0.0)
     return {
         AS_IT_IS: recipe,
-        ANOTHER_SEED: recipe,
-        "no changed pictures": replace(recipe, augmentation=still),
-        "flips alone": replace(recipe, augmentation=replace(still, flip=True)),
-        "nothing erased": replace(recipe, augmentation=replace(recipe.augmentation, erase=0.0)),
         "no mixup": replace(recipe, mixup=0.0),
-        "no label smoothing": replace(recipe, label_smoothing=0.0),
+        "weights as they are": replace(recipe, averaging=0.0),
+        "flips alone": replace(recipe, augmentation=replace(still, flip=True)),
         "squared error instead of concordance": replace(recipe, concordance=0.0, squared_error=4.0),
-        "squared error beside concordance": replace(recipe, squared_error=2.0),
+        ANOTHER_SEED: recipe,
+        "nothing erased": replace(recipe, augmentation=replace(recipe.augmentation, erase=0.0)),
         "heads not trained before": replace(recipe, head_epochs=0),
         "frozen up to block 6": replace(recipe, unfreeze_from="block_6_expand"),
-        "weights as they are": replace(recipe, averaging=0.0),
-        "rate falls to a tenth": replace(recipe, final_share=0.1),
-        "weight decay": replace(recipe, weight_decay=0.05),
+        "no label smoothing": replace(recipe, label_smoothing=0.0),
         "classes weighted": replace(recipe, class_weights=ClassWeights.BALANCED),
+        "weight decay": replace(recipe, weight_decay=0.05),
+        "rate falls to a tenth": replace(recipe, final_share=0.1),
+        "squared error beside concordance": replace(recipe, squared_error=2.0),
+        "no changed pictures": replace(recipe, augmentation=still),
     }
 
 
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names of variants, separated by commas")
     options = parser.parse_args()

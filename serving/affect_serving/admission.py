@@ -46,6 +46,11 @@ class Admission:
         metrics.in_flight.set_function(lambda: self._in_flight)
         metrics.queued.set_function(lambda: self._queued)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody can be let in now."""
+        return self._in_flight + self._queued >= self._max_held
+
     def close(self) -> None:
         """Let nobody in any more; who is in may finish."""
         self.closed.set()
@@ -67,7 +72,7 @@ class Admission:
             self._metrics.rejected(Rejection.ENDING)
             raise ModelNotReady(ENDING, retry_after_s=1.0)
         held = self._in_flight + self._queued
-        if held >= self._max_held:
+        if self.is_full:
             self._metrics.rejected(Rejection.QUEUE_FULL)
             raise Overloaded(f"{held} requests are under way already: ask again later", retry_after_s=self._retry_s())
         wait_s = self._wait_s(held)

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from affect_contract.errors import FAULTS, AffectError, ErrorCode, Internal, MethodNotAllowed, NotFound
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
@@ -61,7 +61,24 @@ _PREDICTION_ERRORS: Final = (
 _BYTES: Final = {"type": "string", "format": "binary"}
 
 
-def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> ASGIApp:
+class HttpApp(Protocol):
+    """An ASGI application that can refuse a request without being called."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that is refused before anything is done for it; None leaves it to a call."""
+
+
+class _SharedAcrossOrigins(CORSMiddleware):
+    """Refuses in its calls alone, since a page of another origin reads no answer without the headers of this layer."""
+
+    def refusal(self, _: Scope) -> None:
+        """See `HttpApp`."""
+
+
+def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> HttpApp:
     """The ASGI application over a predictor: what every request gets, then the gate, then the routes."""
     app = FastAPI(
         title="Affect", version=version("affect-serving"), description=_DESCRIPTION, docs_url=None, redoc_url=None
@@ -76,8 +93,8 @@ def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, 
     return _shared_across_origins(answering, settings) if settings.cors_origins else answering
 
 
-def _shared_across_origins(app: ASGIApp, settings: Settings) -> ASGIApp:
-    return CORSMiddleware(
+def _shared_across_origins(app: ASGIApp, settings: Settings) -> HttpApp:
+    return _SharedAcrossOrigins(
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],

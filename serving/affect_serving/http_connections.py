@@ -1,12 +1,16 @@
-"""Connections of the HTTP server: how many, how long a head may take, and what happens to a body nobody reads.
+"""Connections of the HTTP server: how many, how long a head may take, and what is done for what nobody reads.
 
-uvicorn's protocol has no limit on the time of a head, and reads on for ever what comes after an early answer.
+uvicorn's protocol has no limit on the time of a head, reads on for ever what comes after an early answer, and makes a
+task of every request.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 GUEST_KEY: Final = "affect.guest"
 """In a request's scope: its connection is one more than are allowed."""
@@ -21,11 +25,16 @@ _LAST_WORDS_S: Final = 0.3
 """When the gateway ends, an idle connection is kept this long, for a request that is on its way already."""
 
 
+Refusal = Callable[[Scope], Response | None]
+"""Gives the answer to a request that is refused before there is a task for it."""
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. `limits` makes the class for a server."""
 
     max_connections: int
     head_timeout_s: float
+    refusal: Refusal
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the head of a first request has to come in time."""
@@ -64,6 +73,30 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._guest:
             self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        response = type(self).refusal(cycle.scope)  # type: ignore[arg-type]
+        if response is None:
+            super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        else:
+            self._answer(cycle, response)
+
+    def _answer(self, cycle: RequestResponseCycle, response: Response) -> None:
+        """Send a whole answer at once; what uvicorn's cycle notes of one, it notes here."""
+        headers = [*cycle.default_headers, *response.raw_headers]
+        cycle.keep_alive = cycle.keep_alive and not any(name == b"connection" for name, _ in headers)
+        if not cycle.keep_alive:
+            headers.append((b"connection", b"close"))
+        lines = (piece for name, value in headers for piece in (name, b": ", value, b"\r\n"))
+        self.transport.write(b"".join((STATUS_LINE[response.status_code], *lines, b"\r\n", response.body)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        if not cycle.keep_alive:
+            self.transport.close()
+        if self.pipeline:  # each would begin the next from within
+            self.loop.call_soon(cycle.on_response)
+        else:
+            cycle.on_response()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, which nobody reads any more where the answer is out already."""
@@ -111,7 +144,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def limits(max_connections: int, head_timeout_s: float) -> type[LimitedProtocol]:
+def limits(max_connections: int, head_timeout_s: float, refusal: Refusal) -> type[LimitedProtocol]:
     """The class of a server's connections, which uvicorn makes without arguments of ours."""
-    members: dict[str, Any] = {"max_connections": max_connections, "head_timeout_s": head_timeout_s}
+    members: dict[str, Any] = {
+        "max_connections": max_connections, "head_timeout_s": head_timeout_s, "refusal": staticmethod(refusal)
+    }  # fmt: skip
     return type("Connection", (LimitedProtocol,), members)

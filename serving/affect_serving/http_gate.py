@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from affect_contract.errors import Overloaded
+from affect_contract.errors import AffectError, Overloaded
 from affect_contract.headers import TIMEOUT_HEADER
 from affect_serving.admission import Ticket
 from affect_serving.choice import deadline
@@ -65,22 +65,33 @@ class HttpGate:
         if scope.get(GUEST_KEY) and path not in _OPEN:
             self._metrics.rejected(Rejection.CONNECTIONS)
             raise Overloaded("too many connections are open: ask again later, on one that you keep", retry_after_s=1.0)
-        if path in self._predictions and scope["method"] == "POST":
+        if self._is_prediction(scope):
             await self._predict(scope, receive, send)
             return
         if path == MODELS_PATH:
             self._check_key(scope, dict(scope["headers"]))
         await self._app(scope, receive, send)
 
+    def refusal(self, scope: Scope) -> AffectError | None:
+        """Why a prediction is refused, where that is sure before there is a task for it; None leaves it to a call."""
+        if not self._entrance.admission.is_full or not self._is_prediction(scope):
+            return None
+        if scope.get(GUEST_KEY) or self._settings.otlp_endpoint:  # a refusal has a span of its own
+            return None
+        try:
+            _, _, ticket = self._let_in(scope)
+        except AffectError as exc:
+            return exc
+        ticket.leave()
+        return None
+
+    def _is_prediction(self, scope: Scope) -> bool:
+        return scope["path"] in self._predictions and scope["method"] == "POST"
+
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope[ROUTE_KEY] = scope["path"]
-        headers: Headers = dict(scope["headers"])
+        path = scope["path"]
         with self._entrance.tracing.request(path):
-            self._check_key(scope, headers)
-            content_type = headers.get(b"content-type", b"").decode("latin-1")
-            limit = body_limit(path, content_type, self._settings)
-            self._check_size(headers, limit)
-            ticket = self._entrance.admission.enter(deadline(headers.get(_TIMEOUT), self._settings.deadline_ms))
+            content_type, limit, ticket = self._let_in(scope)
             body = Body(receive, limit, ticket, self._entrance, self._settings, self._metrics)
             scope[_ARRIVAL_KEY] = Arrival(content_type, body, ticket)
             try:
@@ -89,6 +100,17 @@ class HttpGate:
                 body.release()
                 ticket.leave()
         await response(scope, receive, send)
+
+    def _let_in(self, scope: Scope) -> tuple[str, int, Ticket]:
+        """The type of a prediction's body, the most bytes that it may have, and its place."""
+        path = scope[ROUTE_KEY] = scope["path"]
+        headers: Headers = dict(scope["headers"])
+        self._check_key(scope, headers)
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        limit = body_limit(path, content_type, self._settings)
+        self._check_size(headers, limit)
+        ticket = self._entrance.admission.enter(deadline(headers.get(_TIMEOUT), self._settings.deadline_ms))
+        return content_type, limit, ticket
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
         scope[KEY_NAME_KEY] = self._entrance.keys.check(headers.get(b"authorization", b"").decode("latin-1"))

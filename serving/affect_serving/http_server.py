@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from affect_serving.addresses import url_host
 from affect_serving.backend import ServingError
+from affect_serving.http import HttpApp
 from affect_serving.http_connections import limits
 from affect_serving.metrics import Metrics
 from affect_serving.settings import Settings
@@ -25,11 +25,11 @@ class HttpServer(uvicorn.Server):
         on_ready: called with its URL once it answers.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, on_ready: Callable[[str], None]) -> None:
+    def __init__(self, app: HttpApp, settings: Settings, metrics: Metrics, on_ready: Callable[[str], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=limits(settings.max_connections, settings.body_timeout_s),
+                http=limits(settings.max_connections, settings.body_timeout_s, app.refusal),
                 ws="none",
                 lifespan="off",
                 log_config=None,

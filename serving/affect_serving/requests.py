@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from typing import Final
+from typing import Final, Protocol
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from affect_contract.errors import AffectError, Internal, ModelNotReady
 from affect_contract.headers import REQUEST_ID_HEADER
@@ -41,10 +42,20 @@ _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _log = logging.getLogger(__name__)
 
 
+class Gate(Protocol):
+    """What stands behind this layer."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or raise why not."""
+
+    def refusal(self, scope: Scope) -> AffectError | None:
+        """Why a request is refused, where that is sure before there is a task for it."""
+
+
 class RequestMiddleware:
     """The outermost layer: whatever is raised inside is answered here."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, entrance: Entrance, *, tls: bool) -> None:
+    def __init__(self, app: Gate, metrics: Metrics, entrance: Entrance, *, tls: bool) -> None:
         self._app = app
         self._metrics = metrics
         self._drain = entrance.drain
@@ -56,21 +67,34 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        own_id = request_id(headers.get(_REQUEST_ID, b"").decode("latin-1"))
-        scope[REQUEST_ID_KEY] = own_id
-        trace = trace_context(
-            headers.get(_TRACEPARENT, b"").decode("latin-1"), headers.get(_TRACESTATE, b"").decode("latin-1")
-        )
-        current_request.set(RequestContext(own_id, trace))
-        answer = _Answer(
-            send, [(_REQUEST_ID, own_id.encode()), *self._headers, *([_CLOSE] if self._drain.begun else [])]
-        )
+        own_id = _named(scope)
+        answer = _Answer(send, self._headers_of(own_id))
         started = time.perf_counter()
         try:
             await self._answered(scope, receive, answer)
         finally:
             self._record(scope, answer.status, time.perf_counter() - started)
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """The whole answer to a request that is refused before anything is done for it; None leaves it to a call.
+
+        Under overload these are most requests, and layers and tasks would cost what the accepted ones need.
+        """
+        started = time.perf_counter()
+        error = self._app.refusal(scope)
+        if error is None:
+            return None
+        before = current_request.get()
+        own_id = _named(scope)
+        scope[CODE_KEY] = error.code
+        response = problem_response(error, own_id)
+        response.raw_headers += [*self._headers_of(own_id), _NO_CONTENT]
+        self._record(scope, response.status_code, time.perf_counter() - started)
+        current_request.set(before)
+        return response
+
+    def _headers_of(self, own_id: str) -> list[tuple[bytes, bytes]]:
+        return [(_REQUEST_ID, own_id.encode()), *self._headers, *([_CLOSE] if self._drain.begun else [])]
 
     async def _answered(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         error: AffectError
@@ -103,6 +127,18 @@ class RequestMiddleware:
         # Not ready is an answer, which probes ask for every second, and no fault.
         failed = code != "" and status >= _SERVER_FAULT
         self._access_log.record(route, str(status), code, seconds, scope.get(KEY_NAME_KEY, ""), failed=failed)
+
+
+def _named(scope: Scope) -> str:
+    """The id that a request gets, here and for all that is done for it."""
+    headers = dict(scope["headers"])
+    own_id = request_id(headers.get(_REQUEST_ID, b"").decode("latin-1"))
+    trace = trace_context(
+        headers.get(_TRACEPARENT, b"").decode("latin-1"), headers.get(_TRACESTATE, b"").decode("latin-1")
+    )
+    scope[REQUEST_ID_KEY] = own_id
+    current_request.set(RequestContext(own_id, trace))
+    return own_id
 
 
 class _Answer:

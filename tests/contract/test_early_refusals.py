@@ -1,0 +1,157 @@
+"""Who is refused for want of room costs next to nothing, and is told the same as ever."""
+
+import asyncio
+import hashlib
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import httpx
+import pytest
+
+from affect_serving.http_gate import HttpGate
+from tests.gateway import FakeBackend, listening_gateway
+from tests.pictures import encoded, patches
+
+JPEG = encoded(patches())
+KEY = "affect_a-key-that-is-accepted"
+PATIENCE_S = 30
+GET_LIVEZ = b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n"
+
+
+class HeldBackend(FakeBackend):
+    """Answers once it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.let = threading.Event()
+
+    async def run(self, *arguments, **options):
+        while not self.let.is_set():
+            await asyncio.sleep(0.01)
+        return await super().run(*arguments, **options)
+
+
+@contextmanager
+def full_gateway(**settings):
+    """The URL of a gateway that works on a picture, has another that waits, and no room for more."""
+    backend = HeldBackend()
+    with listening_gateway(backend, max_in_flight=1, max_queued=1, deadline_ms=600_000, **settings) as urls:
+
+        def ask():
+            headers = {"Authorization": f"Bearer {KEY}"}
+            httpx.post(f"{urls.http}/predict", content=JPEG, headers=headers, timeout=PATIENCE_S)
+
+        inside = [threading.Thread(target=ask) for _ in range(2)]
+        for one in inside:
+            one.start()
+        try:
+            ends = time.monotonic() + PATIENCE_S
+            while "affect_requests_queued 1.0" not in httpx.get(f"{urls.http}/metrics").text:
+                assert time.monotonic() < ends
+                time.sleep(0.01)
+            yield urls.http
+        finally:
+            backend.let.set()
+            for one in inside:
+                one.join()
+
+
+def post(*headers, version="1.1", body=JPEG):
+    lines = [f"POST /predict HTTP/{version}", "Host: gateway", f"Content-Length: {len(JPEG)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answers(url, *sent, most=None):
+    """Status, headers and body of each answer on one connection, to whose end it is read, or to ``most`` answers."""
+    address, found = httpx.URL(url), []
+    with socket.create_connection((address.host, address.port), PATIENCE_S) as line, line.makefile("rb") as file:
+        for piece in sent:
+            line.sendall(piece)
+        while len(found) != most and (status := file.readline()):
+            headers = httpx.Headers([tuple(header.split(b": ", 1)) for header in iter_head(file)])
+            found.append((int(status.split()[1]), headers, file.read(int(headers["Content-Length"]))))
+    return found
+
+
+def iter_head(file):
+    while line := file.readline().rstrip():
+        yield line
+
+
+def test_the_application_is_not_even_asked():
+    async def not_asked(*_):
+        raise AssertionError("a task was made for a request that has no place")
+
+    with full_gateway() as url, patch.object(HttpGate, "__call__", not_asked):
+        ((status, _, body),) = answers(url, post(), most=1)
+    assert (status, json.loads(body)["code"]) == (429, "overloaded")
+
+
+def test_the_answer_is_that_of_every_refusal():
+    with full_gateway() as url:
+        ((status, early, body),) = answers(url, post("X-Request-Id: mine"), most=1)
+        with patch.object(HttpGate, "refusal", lambda *_: None):
+            late = httpx.post(f"{url}/predict", content=JPEG, headers={"X-Request-Id": "mine"})
+    assert status == late.status_code
+    assert json.loads(body) == late.json()
+    assert int(early["Retry-After"]) >= 1
+    assert early["X-Request-Id"] == "mine"
+    date = {"date": ""}  # the answers may come in different seconds
+    assert dict(early.items()) | date == dict(late.headers.items()) | date
+
+
+def test_it_is_counted_and_logged_under_its_id(caplog):
+    caplog.set_level("INFO", "affect.access")
+    with full_gateway(access_log_sample=1.0) as url:
+        answers(url, post("X-Request-Id: mine"), most=1)
+        metrics = httpx.get(f"{url}/metrics").text
+    assert 'affect_rejected_total{reason="queue_full"} 1.0' in metrics
+    assert 'affect_requests_total{code="overloaded",route="/predict",status="429"} 1.0' in metrics
+    (line,) = (text for record in caplog.records if "/predict 429 overloaded" in (text := record.getMessage()))
+    assert line.endswith("request mine")
+
+
+def test_the_connection_is_good_for_what_comes_next_however_the_body_comes():
+    head = post(body=b"")
+    with full_gateway() as url:
+        found = answers(url, post() * 2, head, JPEG[:50], JPEG[50:], post() + GET_LIVEZ, most=5)
+    assert [status for status, _, _ in found] == [429] * 4 + [200]
+
+
+def test_thousands_at_once_on_one_connection_are_each_answered_in_turn():
+    chunk = post("Content-Type: image/jpeg", body=b"").replace(str(len(JPEG)).encode(), b"0")
+    with full_gateway() as url:
+        found = answers(url, GET_LIVEZ + chunk * 3_000 + GET_LIVEZ, most=3_002)
+    assert [status for status, _, _ in found] == [200] + [429] * 3_000 + [200]
+
+
+@pytest.mark.parametrize(("sent", "connection"), [(post(version="1.0"), "close"), (post("Connection: close"), "close")])
+def test_a_connection_that_ends_with_its_answer_does_so(sent, connection):
+    with full_gateway() as url:
+        ((status, headers, _),) = answers(url, sent)
+    assert (status, headers["Connection"]) == (429, connection)
+
+
+def test_a_wrong_key_is_told_so_whether_there_is_room_or_not(tmp_path):
+    (tmp_path / "keys").write_text(f"alice:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
+    with full_gateway(api_keys_file=tmp_path / "keys") as url:
+        refused, full = answers(url, post(), post(f"Authorization: Bearer {KEY}"), most=2)
+    assert (refused[0], refused[1]["WWW-Authenticate"]) == (401, "Bearer")
+    assert full[0] == 429
+
+
+def test_a_body_that_is_too_large_is_told_so_whether_there_is_room_or_not():
+    with full_gateway(max_image_bytes=len(JPEG)) as url:
+        sent = f"POST /predict HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(JPEG) + 1}\r\n\r\n".encode()
+        ((status, _, body),) = answers(url, sent, most=1)
+    assert (status, json.loads(body)["code"]) == (413, "too_large")
+
+
+def test_a_page_of_another_origin_gets_to_read_it():
+    with full_gateway(cors_origins="https://example.org") as url:
+        ((status, headers, _),) = answers(url, post("Origin: https://example.org"), most=1)
+    assert (status, headers["Access-Control-Allow-Origin"]) == (429, "https://example.org")

@@ -3,9 +3,10 @@
 Source: https://www.w3.org/TR/trace-context/ (level 1).
 """
 
-import os
 import re
 from typing import Final, NamedTuple
+
+from affect_serving.request_ids import new_name
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -39,8 +40,7 @@ def trace_context(traceparent: str, tracestate: str = "") -> TraceContext:
     """The caller's trace, or where it states none that is valid, a new one that nobody records."""
     match = _FORM.fullmatch(traceparent)
     if not match or not _is_valid(*match.groups()):
-        digits = os.urandom(24).hex()
-        return TraceContext(digits[:32], digits[32:], "00")
+        return TraceContext(new_name(32), new_name(16), "00")
     _, trace_id, parent_id, flags, _ = match.groups()
     return TraceContext(trace_id, parent_id, flags, tracestate if _STATE.fullmatch(tracestate) else "", is_callers=True)
 

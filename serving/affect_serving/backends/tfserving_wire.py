@@ -1,5 +1,6 @@
 """Pictures into TensorFlow Serving's requests, and outputs out of its answers."""
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -51,7 +52,7 @@ def _floats(tensor: pb.TensorProto, wanted: tuple[int, ...], name: str) -> NDArr
     if tensor.dtype != pb.DT_FLOAT or shape != wanted:
         kind = pb.DataType.Name(tensor.dtype) if tensor.dtype in pb.DataType.values() else tensor.dtype
         raise BackendError(f"{name} came as {kind} {list(shape)}, not DT_FLOAT {list(wanted)}: publish another version")
-    size = int(np.prod(wanted))
+    size = math.prod(wanted)
     if tensor.tensor_content:
         if len(tensor.tensor_content) != size * _LITTLE_ENDIAN_FLOAT.itemsize:
             raise BackendError(f"{name} came with {len(tensor.tensor_content)} bytes for {size} values: ask again")

@@ -27,6 +27,7 @@ import psutil
 from tests.tfserving.process import free_port, model_server, server_command
 
 from affect_dataset.faces import write_faces
+from affect_serving.api_keys import new_key
 
 BENCH = Path(__file__).resolve().parent
 FACES = 64
@@ -61,12 +62,15 @@ def main() -> None:
         pictures = options.pictures or root / "faces" / "images"
         port = free_port()
         with _pinned([sys.executable, str(BENCH / "instant_model_server.py"), str(port)], LOAD_CORE):
-            _print_table("a model server that answers at once", _compare(port, pictures, options))
+            _print_table("Behind a model server that answers at once", _compare(port, pictures, options))
             _print_size(port, pictures)
             _print_recovery()
+            _print_cost_of_everything(root, port, pictures, options)
         if options.models:
             with _pinned_model_server(options.models, root) as port:
-                _print_table(f"a fused MobileNetV2 run by {server_command()[-1]}", _compare(port, pictures, options))
+                _print_table(
+                    f"Behind a fused MobileNetV2 run by {server_command()[-1]}", _compare(port, pictures, options)
+                )
 
 
 def _compare(port: int, pictures: Path, options: argparse.Namespace) -> dict[str, Measured]:
@@ -83,6 +87,29 @@ def _compare(port: int, pictures: Path, options: argparse.Namespace) -> dict[str
                 rounds.setdefault(name, []).append(_measure(load, gateway, pictures, options.seconds))
                 print(f"round {number + 1}, {name}: done", file=sys.stderr)
     return {name: Measured(*map(statistics.median, zip(*several, strict=True))) for name, several in rounds.items()}
+
+
+def _print_cost_of_everything(root: Path, port: int, pictures: Path, options: argparse.Namespace) -> None:
+    """The gateway as it comes and with everything switched on, in turns."""
+    key = new_key("bench", root / "keys")
+    everything = ["--api-keys-file", str(root / "keys"), "--log-format", "json", "--canary-percent", "1"]
+    ways = {
+        "as it comes": [],
+        "all on, a tenth logged": [*everything, "--access-log-sample", "0.1"],
+        "all on, all logged": [*everything, "--access-log-sample", "1"],
+    }
+    rounds: dict[tuple[str, str], list[Measured]] = {}
+    for _ in range(options.rounds):
+        for name, flags in ways.items():
+            with _gateway(port, *flags) as gateway:
+                address = gateway.rpc.removeprefix("grpc://")
+                loads = {"HTTP": ["load.py", f"{gateway.http}/predict"], "gRPC": ["rpc_load.py", "gateway", address]}
+                for surface, load in loads.items():
+                    told = [*load, "--api-key", key]
+                    rounds.setdefault((surface, name), []).append(_measure(told, gateway, pictures, options.seconds))
+    medians = {way: Measured(*map(statistics.median, zip(*several, strict=True))) for way, several in rounds.items()}
+    for surface in ("HTTP", "gRPC"):
+        _print_table(f"{surface}, with what can be switched on", {name: medians[surface, name] for name in ways})
 
 
 def _measure(load: list[str], gateway: Gateway, pictures: Path, seconds: float) -> Measured:
@@ -120,10 +147,13 @@ def _pinned(words: list[str], core: int, stdout: int | None = None) -> Iterator[
 
 
 @contextmanager
-def _gateway(port: int) -> Iterator[Gateway]:
+def _gateway(port: int, *flags: str) -> Iterator[Gateway]:
     words = [sys.executable, "-c", _ON_ITS_CORE, "--tfserving", f"127.0.0.1:{port}", "--http-port", "0"]
-    words += ["--grpc-port", "0", "--drain-delay-s", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    words += ["--grpc-port", "0", "--drain-delay-s", "0", *flags]
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         line = process.stdout.readline().split() if process.stdout else []
         try:
             yield Gateway(psutil.Process(process.pid), line[3], line[5])
@@ -149,7 +179,7 @@ def _pinned_model_server(models: Path, root: Path) -> Iterator[int]:
 
 def _print_table(what: str, ways: dict[str, Measured]) -> None:
     base = next(iter(ways.values()))
-    print(f"\nBehind {what}:")
+    print(f"\n{what}:")
     print(f"{'':22}{f'pictures/s, {MANY} in flight':>28}{f'p50, {ONE} in flight':>26}{'gateway CPU-ms a picture':>28}")
     for name, one in ways.items():
         pace = f"{one.pictures_per_s:.0f} ({one.pictures_per_s / base.pictures_per_s:.2f}x)"

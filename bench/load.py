@@ -33,15 +33,16 @@ async def worker(host: str, port: int, requests: list[bytes], number: int, stop:
     return failed
 
 
-async def run(url: str, pictures: Path, in_flight: int, seconds: float) -> dict[str, float]:
-    """Load ``url`` and measure."""
-    parts = urlsplit(url)
+async def run(options: argparse.Namespace) -> dict[str, float]:
+    """Load and measure."""
+    parts = urlsplit(options.url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
-    requests = [_request(host, parts.path, file.read_bytes()) for file in sorted(pictures.glob("*.jpg"))]
+    files = sorted(options.pictures.glob("*.jpg"))
+    requests = [_request(host, parts.path, file.read_bytes(), options.api_key) for file in files]
     seen: list[float] = []
     started = time.perf_counter()
-    stop = started + seconds
-    workers = (worker(host, port, requests, number, stop, seen) for number in range(in_flight))
+    stop = started + options.seconds
+    workers = (worker(host, port, requests, number, stop, seen) for number in range(options.in_flight))
     failed = sum(await asyncio.gather(*workers))
     elapsed = time.perf_counter() - started
     ordered = sorted(seen)
@@ -54,9 +55,11 @@ async def run(url: str, pictures: Path, in_flight: int, seconds: float) -> dict[
     }
 
 
-def _request(host: str, path: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def _request(host: str, path: str, body: bytes, api_key: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: image/jpeg", f"Content-Length: {len(body)}"]
+    if api_key:
+        lines.append(f"Authorization: Bearer {api_key}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def main() -> None:
@@ -66,9 +69,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--in-flight", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--api-key", default="")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(run(options.url, options.pictures, options.in_flight, options.seconds))))
+        print(json.dumps(runner.run(run(options))))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,14 @@ from affect_serving.backends import tfserving_wire as wire
 Ask = Callable[[bytes], Awaitable[object]]
 
 
-def gateway(channel: grpc.aio.Channel) -> Ask:
+def gateway(channel: grpc.aio.Channel, api_key: str) -> Ask:
     """Ask the gateway."""
     stub = affect_pb2_grpc.AffectServiceStub(channel)
-    return lambda picture: stub.Predict(affect_pb2.PredictRequest(image=picture), timeout=30)
+    metadata = (("authorization", f"Bearer {api_key}"),) if api_key else None
+    return lambda picture: stub.Predict(affect_pb2.PredictRequest(image=picture), timeout=30, metadata=metadata)
 
 
-def direct(channel: grpc.aio.Channel) -> Ask:
+def direct(channel: grpc.aio.Channel, _: str) -> Ask:
     """Ask TensorFlow Serving as a program without a gateway does."""
     predict = channel.unary_unary(
         tfserving.PREDICT,
@@ -69,7 +70,7 @@ async def run(options: argparse.Namespace) -> dict[str, float]:
     pictures = [file.read_bytes() for file in sorted(options.pictures.glob("*.jpg"))]
     seen: list[float] = []
     async with grpc.aio.insecure_channel(options.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        ask = {"gateway": gateway, "direct": direct}[options.what](channel)
+        ask = {"gateway": gateway, "direct": direct}[options.what](channel, options.api_key)
         started = time.perf_counter()
         stop = started + options.seconds
         workers = (worker(ask, pictures, number, stop, seen) for number in range(options.in_flight))
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--in-flight", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--api-key", default="")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(json.dumps(runner.run(run(options))))

@@ -5,10 +5,13 @@ import logging
 import os
 import queue
 import threading
+import time
 from typing import Final
 
 _MOST_WAITING: Final = 10_000
 """Lines that may wait to be written; some megabytes."""
+_TOGETHER_S: Final = 0.02
+"""How long a line waits for others: a thread that wakes for each takes Python's lock from those that answer."""
 _LAST_LINES_S: Final = 1.0
 """How long the end of the process waits for lines that nobody reads."""
 
@@ -49,11 +52,17 @@ class LogWriter(logging.Handler):
         super().close()
 
     def _write_all(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._write(line)
+        ended = False
+        while not ended:
+            lines = [self._lines.get()]
+            time.sleep(_TOGETHER_S)
+            lines += [self._lines.get_nowait() for _ in range(self._lines.qsize())]
+            ended = None in lines
+            self._write([line for line in lines if line is not None])
             if lost := self._take_dropped():
                 text = "%d lines of the log were dropped: they came faster than they were read"
-                self._write(self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (lost,), None)))
+                record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (lost,), None)
+                self._write([self.format(record)])
 
     def _take_dropped(self) -> int:
         self.acquire()  # as whoever logs does
@@ -61,10 +70,10 @@ class LogWriter(logging.Handler):
         self.release()
         return lost
 
-    def _write(self, line: str) -> None:
-        rest = f"{line}\n".encode(errors="backslashreplace")
+    def _write(self, lines: list[str]) -> None:
+        rest = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError:  # its reader is gone, and there is nobody else to tell
-            self._dropped += 1
+            return

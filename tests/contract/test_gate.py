@@ -289,9 +289,10 @@ def test_slow_senders_keep_nobody_out():
             for line in lines:
                 line.sendall(HEAD + JPEG[:10])
             with httpx.Client(base_url=urls.http) as client:
-                statuses = {client.post("/predict", content=JPEG).status_code for _ in range(200)}
-                assert 200 in statuses
-                assert client.post("/predict", content=JPEG).status_code == 200
+                ends = time.monotonic() + 30
+                while client.post("/predict", content=JPEG).status_code != 200:  # until the slow ones step aside
+                    assert time.monotonic() < ends
+                assert {client.post("/predict", content=JPEG).status_code for _ in range(20)} == {200}
         finally:
             for line in lines:
                 line.close()

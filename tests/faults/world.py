@@ -18,6 +18,8 @@ from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 SERVES_AGAIN_S = 2.0
+MORE_MB = 16.0
+"""Allocators keep what they had, and lay it out anew; what leaks, leaks more with each of the requests of a fault."""
 PATIENCE_S = 30.0
 ANSWERED = "answered"
 
@@ -55,6 +57,9 @@ class World:
         assert self._process.stdout
         tasks = int(self._process.stdout.readline().split()[1])
         return Census(tasks, self.seen.num_threads(), self.seen.num_fds())
+
+    def memory_mb(self) -> float:
+        return self.seen.memory_info().rss / 2**20
 
     def settled(self) -> Census:
         """The census when it has not changed for some time."""
@@ -106,13 +111,15 @@ def survived(there: World, fault: Callable[[], None]) -> None:
     The first time is no measure of what is left over: threads and connections are made when they are first needed.
     One time within the limit is enough, since others are at work on the machine too.
     """
-    times, counts = [], []
+    times, counts, memory_mb = [], [], []
     for _ in range(3):
         fault()
         times.append(until(lambda: there.ask() == ANSWERED))
         counts.append(there.settled())
+        memory_mb.append(there.memory_mb())
     assert min(times) < SERVES_AGAIN_S, times
     _, before, after = counts
     assert after.tasks <= before.tasks, counts
     assert after.threads <= before.threads, counts
     assert after.files <= before.files, counts
+    assert memory_mb[2] <= memory_mb[1] + MORE_MB, memory_mb

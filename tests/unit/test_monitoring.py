@@ -45,13 +45,14 @@ def expressions():
 
 @pytest.fixture(scope="module")
 def exposed():
-    """The labels of every sample, by name, of a gateway that has answered and failed."""
+    """The labels of every sample, by name, of a gateway that was ready, has answered and failed."""
 
     async def collect():
         backend = FakeBackend()
         async with running_gateway(Settings(models="unused"), backend) as running:
             transport = httpx.ASGITransport(create_http_app(*running))
             async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+                await client.get("/readyz")
                 await client.post("/predict", content=encoded(patches()))
                 backend.failure = AffectError.by_code[ErrorCode.BACKEND_ERROR]("on purpose")
                 await client.post("/predict", content=encoded(patches()))
@@ -140,6 +141,10 @@ def test_prometheus_understands_the_dashboards_queries(tmp_path):
 PREDICT = 'job="affect", instance="a", route="/predict"'
 SERIES = {
     "AffectNotReady": ({'affect_ready{job="affect", instance="a"}': "1 0x30"}, "10m"),
+    "AffectVersionFailed": (
+        {'affect_model_version_failed{job="affect", instance="a", model="m", version="2"}': "0x5 1x30"}, "12m",
+    ),
+    "AffectModelsTrouble": ({'affect_models_trouble{job="affect", instance="a"}': "0x5 1x30"}, "12m"),
     "AffectErrors": (
         {
             f'affect_requests_total{{{PREDICT}, status="200", code=""}}': "0+90x60",
@@ -191,6 +196,8 @@ def test_no_alert_fires_when_all_is_well(tmp_path, alert):
         f'affect_request_seconds_bucket{{{PREDICT}, code="", le="0.1"}}': "0+90x60",
         f'affect_request_seconds_bucket{{{PREDICT}, code="", le="+Inf"}}': "0+90x60",
         'affect_predictions_total{job="affect", backbone="b", expression="happy"}': "0+10x240",
+        'affect_model_version_failed{job="affect", instance="a", model="m", version="2"}': "0x240",
+        'affect_models_trouble{job="affect", instance="a"}': "0x240",
     }
     promtool("test", "rules", unit_test(tmp_path, alert, well, "30m", fires=False))
 
@@ -203,6 +210,8 @@ def unit_test(folder, alert, series, when, *, fires):
     labels = {"severity": rule["labels"]["severity"], "job": "affect"}
     if "by (job" not in rule["expr"]:
         labels["instance"] = "a"
+    if alert == "AffectVersionFailed":
+        labels |= {"model": "m", "version": "2"}
     if alert == "AffectAnswersDrift":
         labels |= {"backbone": "b", "expression": "fear"}
     document = {

@@ -1,0 +1,47 @@
+"""A disk that fills up while a version is published: a small file system of its own, filled to the last pages."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGES = 12
+"""Pages that are left; from some number on there are enough."""
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """What became of each publish, by the number of pages that were left."""
+    folder = tmp_path_factory.mktemp("disk")
+    mounted = (
+        f"mount -t tmpfs -o size=1m,nr_inodes=10000 tmpfs {folder} && exec {sys.executable} -m tests.faults.full_disk"
+    )
+    words = ["unshare", "--mount", "--map-root-user", "sh", "-c", f"{mounted} {folder} {PAGES}"]
+    try:
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here to mount a small file system with")
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_disk_without_room_is_a_sentence_and_a_disk_with_room_a_version(published):
+    failures = [one["failure"] for one in published]
+    assert "No space left on device" in failures[0]
+    assert failures[-1] == ""
+    assert failures == sorted(failures, key=lambda failure: failure == ""), "more room is never worse"
+
+
+def test_what_was_served_is_served_whatever_the_room(published):
+    for one in published:
+        assert one["stable"] == 1
+        assert one["incomplete"] == []
+
+
+def test_when_there_is_room_again_the_next_publish_works(published):
+    assert all(one["again"] for one in published)

@@ -15,7 +15,7 @@ from affect_client.loopback import is_loopback
 from affect_client.many import Outcome
 from affect_client.options import bearer
 from affect_contract.errors import AffectError, DeadlineExceeded, InvalidRequest
-from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
+from affect_contract.headers import LONGEST_TIMEOUT_MS, REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
 
 GRACE_S: Final = 0.05
@@ -72,7 +72,7 @@ def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
     """Keyword arguments of httpx's ``request`` that give it the seconds left, and tell the gateway so."""
     return {
         "extensions": {"timeout": _TimeLeft(left_s)},
-        "headers": {TIMEOUT_HEADER: str(max(1, round(left_s() * 1000)))},
+        "headers": {TIMEOUT_HEADER: str(min(max(1, round(left_s() * 1000)), LONGEST_TIMEOUT_MS))},
     }
 
 

@@ -6,6 +6,8 @@ REQUEST_ID_HEADER: Final = "X-Request-Id"
 """Taken from the request or made, always returned; in gRPC metadata, in lower case, it is taken alike."""
 TIMEOUT_HEADER: Final = "Affect-Timeout-Ms"
 """Milliseconds that the caller of the HTTP API waits; gRPC has deadlines of its own."""
+LONGEST_TIMEOUT_MS: Final = 24 * 60 * 60 * 1000
+"""The most that the header may say: a day."""
 
 CODE_METADATA: Final = "affect-code"
 """Trailing metadata: the error's code, since several share one gRPC status."""

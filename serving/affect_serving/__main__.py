@@ -134,6 +134,7 @@ async def _serve(settings: Settings) -> None:
 def _told(drain: Drain, number: int) -> None:
     """End, or where that was said before, end at once. A person at a terminal does not wait for a load balancer."""
     if drain.begun_for_s() > _SAME_SIGNAL_S:
+        logging.shutdown()
         os._exit(_ENDED_BY_SIGNAL + number)
     drain.begin(hurried=number == signal.SIGINT)
 

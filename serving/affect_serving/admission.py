@@ -7,7 +7,8 @@ and takes another once the body is whole, so that slow senders keep nobody out.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from affect_contract.errors import ModelNotReady, Overloaded
@@ -16,6 +17,8 @@ from affect_serving.metrics import Metrics, Rejection
 
 _RECENT: Final = 0.1
 """Weight of the newest service time in their moving mean."""
+_PROMPT_S: Final = 0.25
+"""What takes longer to come gives its place in the queue back until it is whole, in seconds."""
 _SHORTEST_RETRY_S: Final = 0.1
 ENDING: Final = "the gateway is about to end: ask again, and another one answers"
 
@@ -161,8 +164,17 @@ class Ticket:
             self._admission.take_place(self.deadline)
             self._placed = True
 
+    @contextmanager
+    def while_it_comes(self) -> Iterator[None]:
+        """Around what reads a body or a message: one that does not come promptly keeps no place meanwhile."""
+        aside = asyncio.get_running_loop().call_later(_PROMPT_S, self.step_aside)
+        try:
+            yield
+        finally:
+            aside.cancel()
+
     def step_aside(self) -> None:
-        """Give the place back while the body is still coming."""
+        """Give the place back."""
         if self._placed:
             self._placed = False
             self._admission.give_place()

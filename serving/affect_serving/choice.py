@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 
 from affect_contract.errors import InvalidRequest
-from affect_contract.headers import TIMEOUT_HEADER
+from affect_contract.headers import LONGEST_TIMEOUT_MS, TIMEOUT_HEADER
 from affect_serving.deadline import Deadline
 from affect_serving.predictor import Asked, select_version
 from affect_serving.requests import REQUEST_ID_KEY
@@ -29,7 +29,9 @@ class Choice(BaseModel):
     """The label of the version that answers; `stable` unless said."""
 
 
-_TIMEOUT_MS: Final = TypeAdapter(Annotated[int, Field(ge=1, description="Milliseconds that the caller waits.")])
+_TIMEOUT_MS: Final = TypeAdapter(
+    Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT_MS, description="Milliseconds that the caller waits, a day at most.")]
+)
 
 
 def asked(request: Request, deadline: Deadline) -> Asked:

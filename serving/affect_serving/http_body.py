@@ -16,8 +16,6 @@ Result = TypeVar("Result")
 
 _INLINE_BYTES: Final = 64 * 2**10
 """Smaller bodies are parsed at once: handing them to a thread costs more."""
-_PROMPT_S: Final = 0.25
-"""A body that takes longer gives its place in the queue back until it is whole, in seconds."""
 
 
 class Body:
@@ -73,9 +71,8 @@ class Body:
         seconds = self._settings.body_timeout_s
         try:
             async with asyncio.timeout(seconds):
-                message = await self._receive()
-                piece = self._taken(message)
-                return await self._rest(piece) if message.get("more_body", False) else piece
+                with self._ticket.while_it_comes():
+                    return await self._pieces()
         except TimeoutError as exc:
             self._metrics.rejected(Rejection.BODY_TIMEOUT)
             raise RequestTimeout(f"the body was not there after {seconds:g} s: send it faster") from exc
@@ -84,17 +81,12 @@ class Body:
         """The request is over."""
         self._body_bytes.release(self._held)
 
-    async def _rest(self, first: bytes) -> bytes:
-        pieces = [first]
-        aside = asyncio.get_running_loop().call_later(_PROMPT_S, self._ticket.step_aside)
-        try:
-            more = True
-            while more:
-                message = await self._receive()
-                pieces.append(self._taken(message))
-                more = message.get("more_body", False)
-        finally:
-            aside.cancel()
+    async def _pieces(self) -> bytes:
+        pieces, more = [], True
+        while more:
+            message = await self._receive()
+            pieces.append(self._taken(message))
+            more = message.get("more_body", False)
         return b"".join(pieces)
 
     def _taken(self, message: Message) -> bytes:

@@ -18,6 +18,8 @@ GUEST_KEY: Final = "affect.guest"
 _GUESTS: Final = 100
 """Connections beyond the limit that may still ask whether the gateway lives; any more are dropped."""
 _GUEST_TIMEOUT_S: Final = 1.0
+_EARLY_ANSWERS: Final = 32
+"""Answers that one read may bring about before others get their turn."""
 _LINGER_S: Final = 5.0
 _LINGER_BYTES: Final = 16 * 2**20
 """What is read and thrown away after an early answer, so that the sender gets to read it before the line is cut."""
@@ -42,18 +44,24 @@ class LimitedProtocol(HttpToolsProtocol):
         self._guest = len(self.connections) > self.max_connections
         self._cut: asyncio.TimerHandle | None = None
         self._thrown_away = 0
+        self._early_answers = 0
+        self._running: RequestResponseCycle | None = None
         if len(self.connections) > self.max_connections + _GUESTS:
             transport.abort()
             return
         self._cut_in(_GUEST_TIMEOUT_S if self._guest else self.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """End; uvicorn tells the request that came last, not the one that is worked on."""
         self._keep()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes; those that begin no request leave the connection idle, and uvicorn's timer of that off."""
+        self._early_answers = 0
         super().data_received(data)
         idle = self.cycle is not None and self.cycle.response_complete
         if idle and self._cut is None and self.timeout_keep_alive_task is None:
@@ -75,17 +83,30 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
-        response = type(self).refusal(cycle.scope)  # type: ignore[arg-type]
+        if self.transport.is_closing():  # an answer before it was the last one
+            return
+        self._unset_keepalive_if_required()
+        self._running = cycle
+        response = self._refused(cycle.scope)  # type: ignore[arg-type]
         if response is None:
             super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
         else:
             self._answer(cycle, response)
 
+    def _refused(self, scope: Scope) -> Response | None:
+        """Unless its sender does not read, or has had its share of this moment: then it waits as any request does."""
+        if self.flow.write_paused or self._early_answers >= _EARLY_ANSWERS:
+            return None
+        response = type(self).refusal(scope)
+        self._early_answers += response is not None
+        return response
+
     def _answer(self, cycle: RequestResponseCycle, response: Response) -> None:
         """Send a whole answer at once; what uvicorn's cycle notes of one, it notes here."""
         headers = [*cycle.default_headers, *response.raw_headers]
-        cycle.keep_alive = cycle.keep_alive and not any(name == b"connection" for name, _ in headers)
-        if not cycle.keep_alive:
+        closes = any(name == b"connection" for name, _ in headers)
+        cycle.keep_alive = cycle.keep_alive and not closes
+        if not cycle.keep_alive and not closes:
             headers.append((b"connection", b"close"))
         lines = (piece for name, value in headers for piece in (name, b": ", value, b"\r\n"))
         self.transport.write(b"".join((STATUS_LINE[response.status_code], *lines, b"\r\n", response.body)))
@@ -93,10 +114,11 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.waiting_for_100_continue = False
         if not cycle.keep_alive:
             self.transport.close()
+        done, cycle.on_response = cycle.on_response, _nothing  # a cycle that knows its connection outlives both
         if self.pipeline:  # each would begin the next from within
-            self.loop.call_soon(cycle.on_response)
+            self.loop.call_soon(done)
         else:
-            cycle.on_response()
+            done()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, which nobody reads any more where the answer is out already."""
@@ -116,6 +138,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is out, perhaps before the body was in."""
         super().on_response_complete()
+        if self.pipeline:  # enough is there to go on with
+            self.flow.pause_reading()
         if self.cycle.response_complete and self.cycle.more_body and self._cut is None:
             self._cut_in(_LINGER_S)
 
@@ -142,6 +166,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cut = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def _nothing() -> None:
+    pass
 
 
 def limits(max_connections: int, head_timeout_s: float, refusal: Refusal) -> type[LimitedProtocol]:

@@ -116,7 +116,7 @@ class HttpGate:
         scope[KEY_NAME_KEY] = self._entrance.keys.check(headers.get(b"authorization", b"").decode("latin-1"))
 
     def _check_size(self, headers: Headers, limit: int) -> None:
-        declared = headers.get(b"content-length", b"")
+        declared = headers.get(b"content-length", b"").lstrip(b"0")  # of any length
         if declared.isdigit() and int(declared) > limit:
             self._metrics.rejected(Rejection.TOO_LARGE)
             raise too_large(int(declared), self._settings.max_image_bytes)

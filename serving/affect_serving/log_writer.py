@@ -1,9 +1,9 @@
 """The thread that writes the log, so that a reader of it who is slow, stuck or gone holds up no request."""
 
-import contextlib
 import logging
 import os
 import queue
+import select
 import threading
 import time
 from typing import Final
@@ -27,7 +27,9 @@ class LogWriter(logging.Handler):
     def __init__(self, descriptor: int, most_waiting: int = _MOST_WAITING) -> None:
         super().__init__()
         self._descriptor = descriptor
-        self._lines: queue.Queue[str | None] = queue.Queue(most_waiting)
+        self._most_waiting = most_waiting
+        # Reentrant, unlike queue.Queue: a finalizer may log in the middle of a line.
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dropped = 0
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
@@ -39,41 +41,39 @@ class LogWriter(logging.Handler):
         except Exception:  # a handler never raises into what is logged
             self.handleError(record)
             return
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() < self._most_waiting:
+            self._lines.put(line)
+        else:
             self._dropped += 1
 
     def close(self) -> None:
-        """Write what waits, within reason."""
-        with contextlib.suppress(queue.Full):  # nobody reads, and the process may not wait for ever
-            self._lines.put(None, timeout=_LAST_LINES_S)
-            self._thread.join(_LAST_LINES_S)
+        """Write what waits, as long as somebody reads."""
+        self._lines.put(None)
+        self._thread.join(_LAST_LINES_S)
         super().close()
 
     def _write_all(self) -> None:
-        ended = False
+        # Without the handler's lock, which whoever ends the log holds while it waits for this thread.
+        told, ended = 0, False
         while not ended:
             lines = [self._lines.get()]
             time.sleep(_TOGETHER_S)
             lines += [self._lines.get_nowait() for _ in range(self._lines.qsize())]
             ended = None in lines
             self._write([line for line in lines if line is not None])
-            if lost := self._take_dropped():
+            dropped = self._dropped
+            if dropped > told:
                 text = "%d lines of the log were dropped: they came faster than they were read"
-                record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (lost,), None)
+                record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, (dropped - told,), None)
                 self._write([self.format(record)])
-
-    def _take_dropped(self) -> int:
-        self.acquire()  # as whoever logs does
-        lost, self._dropped = self._dropped, 0
-        self.release()
-        return lost
+                told = dropped
 
     def _write(self, lines: list[str]) -> None:
         rest = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
-        try:
-            while rest:
+        while rest:
+            try:
                 rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:  # its reader is gone, and there is nobody else to tell
-            return
+            except BlockingIOError:  # somebody who shares it made it so
+                select.select([], [self._descriptor], [])
+            except OSError:  # its reader is gone, or its disk full, and there is nobody else to tell
+                return

@@ -81,7 +81,10 @@ class RequestMiddleware:
         Under overload these are most requests, and layers and tasks would cost what the accepted ones need.
         """
         started = time.perf_counter()
-        error = self._app.refusal(scope)
+        try:
+            error = self._app.refusal(scope)
+        except Exception:  # a call meets it too, where it is logged and answered
+            return None
         if error is None:
             return None
         before = current_request.get()

@@ -93,7 +93,8 @@ class RpcGate(grpc.aio.ServerInterceptor):
             async with self._answering(context, route) as call:
                 ticket = self._entrance.admission.enter(call.deadline)
                 try:
-                    request = await self._message(requests, call.deadline)
+                    with ticket.while_it_comes():
+                        request = await self._message(requests, call.deadline)
                     await ticket.begin()
                     return await behaviour(request, context)
                 finally:

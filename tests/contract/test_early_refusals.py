@@ -136,6 +136,38 @@ def test_a_connection_that_ends_with_its_answer_does_so(sent, connection):
     assert (status, headers["Connection"]) == (429, connection)
 
 
+def test_what_comes_after_a_last_answer_is_nobodys_business():
+    with full_gateway() as url:
+        assert len(answers(url, post("Connection: close") + post() + GET_LIVEZ)) == 1
+        metrics = httpx.get(f"{url}/metrics").text
+    assert 'affect_requests_total{code="overloaded",route="/predict",status="429"} 1.0' in metrics
+    assert 'route="/livez"' not in metrics
+
+
+def test_who_does_not_read_the_answers_is_not_read_either():
+    small = b"POST /predict HTTP/1.1\r\nContent-Length: 0\r\n\r\n" * 1_000
+    with full_gateway() as url:
+        address = httpx.URL(url)
+        with socket.create_connection((address.host, address.port), 2) as line, pytest.raises(TimeoutError):
+            for _ in range(2_000):
+                line.sendall(small)
+        assert httpx.get(f"{url}/livez").status_code == 200
+
+
+@pytest.mark.parametrize("header", [f"Affect-Timeout-Ms: 1{'0' * 400}", "Affect-Timeout-Ms: 86400001"])
+def test_a_time_that_is_none_is_told_so_whether_there_is_room_or_not(header):
+    with full_gateway() as url:
+        ((status, _, body),) = answers(url, post(header), most=1)
+    assert (status, json.loads(body)["code"]) == (422, "invalid_request")
+
+
+def test_a_size_with_thousands_of_digits_is_a_size():
+    with full_gateway() as url:
+        sent = post().replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5_000)
+        ((status, _, _),) = answers(url, sent, most=1)
+    assert status == 429
+
+
 def test_a_wrong_key_is_told_so_whether_there_is_room_or_not(tmp_path):
     (tmp_path / "keys").write_text(f"alice:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
     with full_gateway(api_keys_file=tmp_path / "keys") as url:

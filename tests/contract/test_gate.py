@@ -282,12 +282,13 @@ def test_what_comes_without_end_after_an_early_answer_is_cut_off():
                 line.sendall(piece)
 
 
-def test_slow_senders_keep_nobody_out():
-    with listening_gateway(FakeBackend(), max_in_flight=2, max_queued=2) as urls:
+@pytest.mark.parametrize("sent", [HEAD, HEAD + JPEG[:10]], ids=["head", "begin of a body"])
+def test_slow_senders_keep_nobody_out(sent):
+    with listening_gateway(FakeBackend(), max_in_flight=2, max_queued=2, body_timeout_s=60) as urls:
         lines = [socket.create_connection((httpx.URL(urls.http).host, httpx.URL(urls.http).port)) for _ in range(30)]
         try:
             for line in lines:
-                line.sendall(HEAD + JPEG[:10])
+                line.sendall(sent)
             with httpx.Client(base_url=urls.http) as client:
                 ends = time.monotonic() + 30
                 while client.post("/predict", content=JPEG).status_code != 200:  # until the slow ones step aside
@@ -326,3 +327,21 @@ async def test_a_message_that_does_not_come_is_not_waited_for_over_grpc_either(h
             await call(no_message())
         assert dict(caught.value.trailing_metadata())["affect-code"] == code
         assert http.gateway.metrics.registry.get_sample_value("affect_requests_queued") == 0
+
+
+async def test_calls_without_a_message_keep_nobody_out_on_either_surface():
+    never = asyncio.Event()
+
+    async def no_message():
+        await never.wait()
+        yield b""
+
+    async with both(max_in_flight=1, max_queued=1, body_timeout_s=60) as (http, stub):
+        silent = [http.channel.stream_unary("/affect.v1.AffectService/Predict")(no_message()) for _ in range(4)]
+        refused = await asyncio.gather(*silent[2:], return_exceptions=True)
+        assert [one.code() for one in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
+        queued = lambda: http.gateway.metrics.registry.get_sample_value("affect_requests_queued")  # noqa: E731
+        await until(lambda: queued() == 0)
+        assert await outcome_over_http(http, {}) == await outcome_over_rpc(stub, {}) == ""
+        for call in silent[:2]:
+            call.cancel()

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import weakref
 
 import pytest
 
@@ -62,6 +63,26 @@ def test_the_end_does_not_wait_for_a_reader_that_does_not_read(pipe):
         logger.warning("x" * 100)
     writer.close()
     assert os.read(pipe[0], 2**16)
+
+
+def test_the_end_of_logging_waits_for_what_is_read(pipe):
+    writer = LogWriter(pipe[1])
+    logger_of(writer).warning("the last line")
+    logging.shutdown([weakref.ref(writer)])  # holds the handler's lock meanwhile
+    assert os.read(pipe[0], 100) == b"the last line\n"
+    assert "log" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_pipe_that_somebody_made_not_to_wait_gets_whole_lines(pipe):
+    os.set_blocking(pipe[1], False)
+    writer = LogWriter(pipe[1])
+    logger = logger_of(writer)
+    for number in range(3_000):
+        logger.warning("line %d %s", number, "x" * 100)
+    with os.fdopen(os.dup(pipe[0])) as file:
+        lines = [file.readline() for _ in range(3_000)]
+    writer.close()
+    assert lines == [f"line {number} {'x' * 100}\n" for number in range(3_000)]
 
 
 def test_a_reader_that_is_gone_is_no_error():

@@ -38,7 +38,7 @@ def main() -> int:
     weights = _weights(options.weights)
     _train(data, models, weights, out / "cache")
     _step("Serve the models and ask for a few pictures")
-    with local_gateway(models) as url:
+    with local_gateway(models) as (url, _):
         print(f"the gateway answers on {url}")
         _predict(url, data)
         _step("Score the test split through the running service")

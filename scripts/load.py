@@ -12,24 +12,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from tests.gateway_process import gateway_process
+from affect_client.local_gateway import Urls, local_gateway
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOAK_SHARE: Final = 0.8
 SOAK_S: Final = 20 * 60.0
 STEPS: Final = "steps"
 SOAK: Final = "soak"
-
-
-class Urls(NamedTuple):
-    """Where a gateway listens."""
-
-    http: str
-    grpc: str
 
 
 def main() -> int:
@@ -40,7 +33,8 @@ def main() -> int:
             f"{options.models} holds no models: make demo, or name MODELS=DIR or URL=http://HOST:PORT", file=sys.stderr
         )
         return 2
-    with _gateway(options) as urls:
+    started = contextlib.nullcontext(Urls(options.url, options.grpc)) if options.url else local_gateway(options.models)
+    with started as urls:
         if options.kind != SOAK:
             rate = [] if options.rate is None else ["--rate", str(options.rate)]
             return _locust(urls, options.kind, options.out, [*rest, *rate])
@@ -52,15 +46,6 @@ def main() -> int:
                 return status or 1
             options.rate = SOAK_SHARE * highest
         return _locust(urls, SOAK, options.out, [*rest, "--rate", str(options.rate), "--seconds", str(options.soak_s)])
-
-
-@contextlib.contextmanager
-def _gateway(options: argparse.Namespace) -> Iterator[Urls]:
-    if options.url:
-        yield Urls(options.url, options.grpc)
-    else:
-        with gateway_process("--models", options.models) as (_, http, grpc):
-            yield Urls(http, grpc)
 
 
 def _locust(urls: Urls, kind: str, out: Path, more: Sequence[str]) -> int:

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from affect_client.errors import ServiceUnreachable
 
-_READY: Final = re.compile(r"affect-serve: ready on (http://\S+)")
+_READY: Final = re.compile(r"affect-serve: ready on (http://\S+) and (grpc://\S+)")
 _START_S: Final = 120.0
 _STOP_S: Final = 30.0
 # Nobody but the caller knows of it, so that nobody has to be told before it ends.
@@ -22,9 +22,16 @@ _FOR_OTHERS: Final = ("AFFECT_API_KEYS_FILE", "AFFECT_TLS_CERT", "AFFECT_TLS_KEY
 """Settings of a gateway that others reach, which may be in the environment."""
 
 
+class Urls(NamedTuple):
+    """Where a gateway listens."""
+
+    http: str
+    grpc: str
+
+
 @contextmanager
-def local_gateway(models: Path, *, start_s: float = _START_S, stop_s: float = _STOP_S) -> Iterator[str]:
-    """Serve a models directory on a free loopback port; gives the URL.
+def local_gateway(models: Path, *, start_s: float = _START_S, stop_s: float = _STOP_S) -> Iterator[Urls]:
+    """Serve a models directory on free loopback ports; gives their URLs.
 
     Args:
         models: the models directory.
@@ -41,12 +48,12 @@ def local_gateway(models: Path, *, start_s: float = _START_S, stop_s: float = _S
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         )
         try:
-            yield _url(process, log, models, start_s)
+            yield _urls(process, log, models, start_s)
         finally:
             _stop(process, stop_s)
 
 
-def _url(process: subprocess.Popen[str], log: IO[str], models: Path, start_s: float) -> str:
+def _urls(process: subprocess.Popen[str], log: IO[str], models: Path, start_s: float) -> Urls:
     late = threading.Event()
 
     def give_up() -> None:
@@ -58,7 +65,7 @@ def _url(process: subprocess.Popen[str], log: IO[str], models: Path, start_s: fl
     try:
         for line in process.stdout or ():
             if ready := _READY.match(line):
-                return ready[1]
+                return Urls(*ready.groups())
         process.wait()
     finally:
         watchdog.cancel()

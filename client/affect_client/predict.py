@@ -97,7 +97,7 @@ def _gateway(options: argparse.Namespace) -> Iterator[str]:
     # A command that is told to end takes its gateway with it.
     before = signal.signal(signal.SIGTERM, _exit)
     try:
-        with local_gateway(options.models) as url:
+        with local_gateway(options.models) as (url, _):
             yield url
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -26,7 +26,7 @@ from tests.pictures import encoded, patches, png_header
 
 @pytest.fixture(scope="module")
 def url(trained):
-    with local_gateway(trained) as running:
+    with local_gateway(trained) as (running, _):
         yield running
 
 

@@ -127,7 +127,7 @@ def main() -> None:
     """What ``affect-serve`` promises to whoever starts it."""
     print("a line of the log", file=sys.stderr, flush=True)
     with FakeGateway().listening() as url:
-        print(f"affect-serve: ready on {url}", flush=True)
+        print(f"affect-serve: ready on {url} and grpc://127.0.0.1:9", flush=True)
         threading.Event().wait()
 
 

@@ -10,7 +10,7 @@ import pytest
 from affect_client.errors import ServiceUnreachable
 from affect_client.local_gateway import local_gateway
 
-READY = "print('affect-serve: ready on http://127.0.0.1:1', flush=True)"
+READY = "print('affect-serve: ready on http://127.0.0.1:1 and grpc://127.0.0.1:2', flush=True)"
 NOTE = """
 import json, os, pathlib, sys, time
 pathlib.Path({path!r}).write_text(json.dumps([os.getpid(), sys.argv[1:]]))
@@ -43,8 +43,8 @@ def is_alive(pid: int) -> bool:
 
 def test_it_answers_inside_and_is_gone_afterwards(stand_in, noted, tmp_path):
     stand_in(f"print('starting'); {READY}; time.sleep(600)")
-    with local_gateway(tmp_path) as url:
-        assert url == "http://127.0.0.1:1"
+    with local_gateway(tmp_path) as urls:
+        assert urls == ("http://127.0.0.1:1", "grpc://127.0.0.1:2")
         pid, _ = noted()
         assert is_alive(pid)
     assert not is_alive(pid)

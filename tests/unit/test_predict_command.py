@@ -170,7 +170,8 @@ def test_a_command_that_is_told_to_end_takes_its_gateway_with_it(pictures, tmp_p
     (package / "__main__.py").write_text(
         "import os, pathlib, socket, time\n"
         "server = socket.create_server(('127.0.0.1', 0))\n"
-        "print(f'affect-serve: ready on http://127.0.0.1:{server.getsockname()[1]} and grpc://127.0.0.1:9', flush=True)\n"
+        "http = f'http://127.0.0.1:{server.getsockname()[1]}'\n"
+        "print(f'affect-serve: ready on {http} and grpc://127.0.0.1:9', flush=True)\n"
         "connection = server.accept()\n"
         f"pathlib.Path({str(tmp_path)!r}, 'asked').write_text(str(os.getpid()))\n"
         "time.sleep(600)\n"

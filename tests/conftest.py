@@ -19,6 +19,12 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
 FACES = 64
+LONGEST = ("test_documents.py", "test_kubernetes_commands.py", "test_real_pictures.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

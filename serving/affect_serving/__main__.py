@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -120,6 +121,7 @@ async def _serve(settings: Settings) -> None:
                 print(f"affect-serve: ready on {url} and {rpc_url}", flush=True)  # noqa: T201
 
             server = HttpServer(create_http_app(*gateway), settings, gateway.metrics, ready)
+            _keep_for_good()
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
                 await drain.told()
@@ -129,6 +131,12 @@ async def _serve(settings: Settings) -> None:
                 _log.info("taking nothing new, finishing what is under way within %g s", settings.drain_grace_s)
                 server.stop()
                 group.create_task(rpc_server.grpc.stop(settings.drain_grace_s))
+
+
+def _keep_for_good() -> None:
+    """Let garbage collections pass over what was made to start: it stays, and looking at it keeps all waiting."""
+    gc.collect()
+    gc.freeze()
 
 
 def _told(drain: Drain, number: int) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from affect_load.stages import Kind, Measured, Target
 
@@ -26,14 +27,16 @@ def curve(kind: Kind, measured: Sequence[Measured], target: Target, highest_rate
         above.plot(*zip(*seen, strict=True), color=colour, linestyle=dash, marker="o", markersize=4, label=name)
     above.axhline(target.p95_ms, color=_LIMIT, linewidth=1, label=f"target of p95: {target.p95_ms:g} ms")
     above.set(ylabel="time of an answer, ms", yscale="log")
+    above.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     above.yaxis.set_major_formatter("{x:g}")
+    above.yaxis.set_minor_formatter(NullFormatter())
     above.grid(visible=True, which="both", linewidth=0.3)
     _rates(below, places, stages)
     below.set(xlabel="requests/s offered" if kind is Kind.STEPS else "seconds since the start", ylim=(0, None))
     if highest_rate:
         for axes in (above, below):
             axes.axvline(highest_rate, color=_ANSWERED, linewidth=1, linestyle="-.")
-        above.annotate(f" {highest_rate:.0f}/s", (highest_rate, 0.97), xycoords=("data", "axes fraction"), va="top")
+        above.annotate(f" {highest_rate:.0f}/s", (highest_rate, 0.03), xycoords=("data", "axes fraction"))
     for axes in (above, below):
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     return figure

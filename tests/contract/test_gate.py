@@ -336,12 +336,10 @@ async def test_calls_without_a_message_keep_nobody_out_on_either_surface():
         await never.wait()
         yield b""
 
-    async with both(max_in_flight=1, max_queued=1, body_timeout_s=60) as (http, stub):
+    async with both(max_in_flight=1, max_queued=1, body_timeout_s=60, deadline_ms=60_000) as (http, stub):
         silent = [http.channel.stream_unary("/affect.v1.AffectService/Predict")(no_message()) for _ in range(4)]
-        refused = await asyncio.gather(*silent[2:], return_exceptions=True)
-        assert [one.code() for one in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
-        queued = lambda: http.gateway.metrics.registry.get_sample_value("affect_requests_queued")  # noqa: E731
-        await until(lambda: queued() == 0)
-        assert await outcome_over_http(http, {}) == await outcome_over_rpc(stub, {}) == ""
-        for call in silent[:2]:
+        async with asyncio.timeout(30):
+            while await outcome_over_http(http, {}) or await outcome_over_rpc(stub, {}):
+                await asyncio.sleep(0.05)
+        for call in silent:
             call.cancel()

@@ -43,6 +43,8 @@ def configure(settings: Settings) -> None:
     handler = LogWriter(_STDERR)
     handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else logging.Formatter(_TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    # Warns of each broken form; a stranger's form writes nothing into the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class AccessLog:

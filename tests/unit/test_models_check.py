@@ -1,69 +1,24 @@
-"""`affect-models check` and `flags`: what would stop a model server is found before it is started."""
+"""`affect-models check`: what would stop a model server is found before it is started."""
 
 import json
 import shutil
-import struct
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
-from google.protobuf import text_format
-from hypothesis import given
-from hypothesis import strategies as st
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import saved_model_pb2
 
 from affect_client import models_command
-from affect_contract.models import ALLOWED_BATCH_SIZES, MODELS
-from affect_contract.proto.tfserving.v1 import server_files_pb2
+from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
-from affect_contract.saved_models import SavedModelError, WarmupRecord, checksum, read_signatures, read_warmup
-from affect_contract.server_files import write_missing
 from affect_contract.store import STABLE, WARMUP_FILE, Entry, write
 from tests.tfserving.made_up_models import signature
-
-NAME = "mobilenet_v2_affect"
+from tests.unit.sound_models import NAME, records, run, write_signatures, write_sound_models
 
 
 @pytest.fixture
 def models(tmp_path):
-    """A models directory with one version of one model that all is well with."""
-    directory = tmp_path / NAME / "1"
-    (directory / "assets.extra").mkdir(parents=True)
-    write_signatures(directory, serving_default=signature(MODELS[NAME]))
-    (directory / WARMUP_FILE).write_bytes(records((1, 32)))
-    write_missing(tmp_path)
-    write(tmp_path, {NAME: Entry(NAME, tmp_path / NAME, (1,), {STABLE: 1})})
+    write_sound_models(tmp_path)
     return tmp_path
-
-
-def write_signatures(directory, *, tags=("serve",), **signatures):
-    saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
-    graph = saved.meta_graphs.add()
-    graph.meta_info_def.tags.extend(tags)
-    for name, declared in signatures.items():
-        graph.signature_def[name].CopyFrom(declared)
-    (directory / "saved_model.pb").write_bytes(saved.SerializeToString())
-
-
-def records(sizes, signature="serving_default", name="images", dtype=pb.DT_UINT8, sides=(224, 224, 3), content=b""):
-    written = b""
-    for size in sizes:
-        log = pb.PredictionLog()
-        log.predict_log.request.model_spec.signature_name = signature
-        shape = pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=side) for side in (size, *sides)])
-        tensor = pb.TensorProto(dtype=dtype, tensor_shape=shape, tensor_content=content)
-        log.predict_log.request.inputs[name].CopyFrom(tensor)
-        data = log.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        written += length + struct.pack("<I", checksum(length)) + data + struct.pack("<I", checksum(data))
-    return written
-
-
-def run(capsys, *arguments):
-    status = models_command.main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
 
 
 def test_a_directory_that_is_well_says_what_it_serves(models, capsys):
@@ -338,89 +293,7 @@ def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(models, capsys, mon
     assert (status, err) == (1, f"affect-models: {refused} cannot be read: Permission denied; see to its permissions\n")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--in-flight", "0"], "'0': give a whole number above 0"),
-        (["--port", "65536"], "'65536': ports end at 65535"),
-        (["--rest-port", "8500"], "--port and --rest-port are both 8500"),
-        (["--mount", "models"], "'models': give an absolute path"),
-    ],
-    ids=["no calls", "no such port", "one port for both", "relative"],
-)
-def test_flags_that_no_server_could_use_are_refused(models, capsys, arguments, sentence):
-    with pytest.raises(SystemExit, match="2"):
-        models_command.main(["flags", "--models", str(models), *arguments])
-    printed = capsys.readouterr()
-    assert sentence in printed.err
-    assert printed.out == ""
-
-
 def test_no_directory_is_another_exit_status(tmp_path, capsys):
     status, _, err = run(capsys, "check", "--models", tmp_path / "none")
     assert status == 2
     assert "affect-train" in err
-
-
-def test_the_flags_name_the_files_that_are_there(models, capsys):
-    status, out, _ = run(capsys, "flags", "--models", models, "--in-flight", 48, "--port", 9000, "--one-per-line")
-    assert status == 0
-    flags = dict(line.removeprefix("--").split("=", 1) for line in out.splitlines())
-    for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
-        assert (models / flags[name]).is_file()
-    assert (flags["port"], flags["enable_batching"]) == ("9000", "true")
-    assert int(flags["grpc_max_threads"]) > 48, "a thread has to listen while 48 answer"
-
-
-def test_the_command_line_is_one_line_for_a_shell(models, capsys):
-    _, out, _ = run(capsys, "flags", "--models", models)
-    assert out.startswith("tensorflow_model_server --port=8500 ")
-    assert out.count("\n") == 1
-
-
-def test_batches_have_the_sizes_of_the_warmup_records(trained):
-    text = (trained / "batching.config").read_text()
-    parameters = text_format.Parse(text, server_files_pb2.BatchingParameters())
-    recorded = {record.batch_size for record in read_warmup(trained / NAME / "1" / WARMUP_FILE)}
-    assert tuple(parameters.allowed_batch_sizes) == ALLOWED_BATCH_SIZES == tuple(sorted(recorded))
-
-
-def test_files_that_somebody_changed_stay_as_they_are(tmp_path):
-    (tmp_path / "batching.config").write_text("max_batch_size { value: 16 }")
-    write_missing(tmp_path)
-    assert (tmp_path / "batching.config").read_text() == "max_batch_size { value: 16 }"
-    assert "prometheus" in (tmp_path / "monitoring.config").read_text()
-
-
-@given(payloads=st.lists(st.binary(max_size=100), max_size=3))
-def test_checksums_are_those_that_tensorflow_writes(tmp_path_factory, payloads):
-    path = tmp_path_factory.mktemp("records") / "records"
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for payload in payloads:
-            writer.write(payload)
-    lengths = [struct.pack("<Q", len(payload)) for payload in payloads]
-    framed = (
-        length + struct.pack("<I", checksum(length)) + payload + struct.pack("<I", checksum(payload))
-        for length, payload in zip(lengths, payloads, strict=True)
-    )
-    assert path.read_bytes() == b"".join(framed)
-
-
-@given(content=st.binary(max_size=300))
-def test_any_bytes_are_signatures_or_an_error_of_their_own(tmp_path_factory, content):
-    directory = tmp_path_factory.mktemp("version")
-    (directory / "saved_model.pb").write_bytes(content)
-    try:
-        assert read_signatures(directory)
-    except SavedModelError as exc:
-        assert "saved_model.pb" in str(exc)
-
-
-@given(content=st.binary(max_size=300) | st.binary(max_size=40).map(lambda tail: records((1, 4)) + tail))
-def test_any_bytes_are_warmup_records_or_an_error_of_their_own(tmp_path_factory, content):
-    path = tmp_path_factory.mktemp("version") / "warmup"
-    path.write_bytes(content)
-    try:
-        assert all(isinstance(record, WarmupRecord) for record in read_warmup(path))
-    except SavedModelError as exc:
-        assert "warmup" in str(exc)

@@ -80,7 +80,7 @@ bench-serve: $(READY) ## the gateway against a tutorial's server
 	$(BIN)/python bench/serve.py
 
 bench-gateway: $(READY) ## the gateway before a model server against asking it directly
-	PYTHONPATH=. $(BIN)/python bench/gateway.py $(if $(MODELS),--models "$(MODELS)")
+	$(BIN)/python bench/gateway.py $(if $(MODELS),--models "$(MODELS)")
 
 bench-overload: $(READY) ## the gateway under five times the load it can carry, on MODELS=DIR
 	$(BIN)/python bench/overload.py --models "$(MODELS)"
@@ -89,7 +89,7 @@ bench-evaluate: $(READY) ## the evaluation job against a load generator, on MODE
 	$(BIN)/python bench/evaluate.py --models "$(MODELS)"
 
 bench-versions: $(READY) ## versions changed under load, on both runtimes
-	PYTHONPATH=. $(BIN)/python bench/versions.py
+	$(BIN)/python bench/versions.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) $(DEMO_OUT) load-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -24,14 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from affect_client.evaluation.predictions import FILE_NAME, Row
-from affect_client.evaluation.run_folder import claim, identity
-from affect_client.evaluation.truth import Prior, Truth, affect
 from affect_contract.labels import LABELS, Expression
 from affect_contract.models import Backbone
 from affect_contract.schemas import AnsweringModel, Prediction
-from affect_dataset.faces import write_faces
+from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample
+from affect_evaluation.run.folder import claim, identity
+from affect_evaluation.run.predictions import FILE_NAME, Row
+from affect_evaluation.run.truth import Prior, Truth, affect
 
 BENCH = Path(__file__).resolve().parent
 FACES = 64
@@ -95,7 +95,7 @@ def _load(url: str, pictures: Path) -> float:
 
 
 def _evaluate(url: str, data: Path, out: Path) -> float:
-    words = [sys.executable, "-m", "affect_client.evaluation", "--url", url, "--data", str(data), "--out", str(out)]
+    words = [sys.executable, "-m", "affect_evaluation", "--url", url, "--data", str(data), "--out", str(out)]
     subprocess.run([*words, "--split", "all"], check=True, capture_output=True)
     return float(json.loads((out / "run.json").read_text())["timing"]["pictures_per_s"])
 
@@ -115,7 +115,7 @@ def _score_many(folder: Path, rows: int) -> None:
         for sample in samples:
             file.write(_answer(sample, random).model_dump_json(exclude_unset=True) + "\n")
     started = time.perf_counter()
-    words = [sys.executable, "-m", "affect_client.evaluation", "score", str(folder)]
+    words = [sys.executable, "-m", "affect_evaluation", "score", str(folder)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ)
     _, status, used = os.wait4(process.pid, 0)
     if status:

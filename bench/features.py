@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from affect_contract.labels import Expression
 from affect_contract.models import Backbone, Task
 from affect_dataset.samples import Sample
-from affect_training.feature_cache import FeatureCache
+from affect_training.features.cache import FeatureCache
 
 CHUNK: Final = 256
 WAYS: Final = ("from disk", "in memory")
@@ -101,11 +101,11 @@ class Peak(threading.Thread):
 
 def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, float]:
     """One epoch, in this process."""
-    from affect_training.backbones import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
-    from affect_training.examples import labels  # noqa: PLC0415
-    from affect_training.inputs import in_order  # noqa: PLC0415
-    from affect_training.loop import Examples, train  # noqa: PLC0415
-    from affect_training.recipe import STUDY  # noqa: PLC0415
+    from affect_training.loop.batches import in_order  # noqa: PLC0415
+    from affect_training.loop.epochs import Examples, train  # noqa: PLC0415
+    from affect_training.loop.targets import labels  # noqa: PLC0415
+    from affect_training.networks.backbones import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
+    from affect_training.recipes.recipe import STUDY  # noqa: PLC0415
 
     peak = Peak()
     peak.look()

@@ -19,10 +19,10 @@ import numpy as np
 
 from affect_contract.models import Backbone, Task
 from affect_contract.preprocess import SHAPE
-from affect_training.backbones import build_base, build_head
-from affect_training.joint import JointNetwork, compile_joint, unfreeze
-from affect_training.recipe import FineTuning
-from affect_training.weights import Origin, Weights
+from affect_training.networks.backbones import build_base, build_head
+from affect_training.networks.joint import JointNetwork, compile_joint, unfreeze
+from affect_training.networks.weights import Origin, Weights
+from affect_training.recipes.recipe import FineTuning
 
 RECIPE = FineTuning()
 

@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import httpx
 import psutil
-from tests.tfserving.process import free_port, model_server, server_command
 
-from affect_dataset.faces import write_faces
-from affect_serving.api_keys import new_key
+from affect_dataset.faces.synthetic import write_faces
+from affect_serving.core.api_keys import new_key
+from affect_testbed.model_server.process import free_port, model_server, server_command
 
 BENCH = Path(__file__).resolve().parent
 FACES = 64

@@ -21,16 +21,16 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from affect_client.evaluation.bootstrap import Draws, classification_draws, differences, intervals, regression_draws
 from affect_contract.models import AROUSAL, IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, VALENCE, Backbone, fused
 from affect_contract.preprocess import SIDE
-from affect_dataset import layouts
+from affect_dataset import loading
 from affect_dataset.samples import Sample, Split
 from affect_dataset.split import read_or_assign
-from affect_training import recipes
-from affect_training.augmentation import Augmentation
-from affect_training.inputs import read_picture
-from affect_training.recipe import ClassWeights, FineTuning, Recipe
+from affect_evaluation.scoring.bootstrap import Draws, classification_draws, differences, intervals, regression_draws
+from affect_training.loop.augmentation import Augmentation
+from affect_training.loop.batches import read_picture
+from affect_training.recipes.files import load_recipe
+from affect_training.recipes.recipe import ClassWeights, FineTuning, Recipe
 from affect_training.run import Order, run
 
 MODEL = fused(Backbone.MOBILENET_V2)
@@ -94,7 +94,7 @@ def outcome(options: argparse.Namespace, name: str, recipe: FineTuning) -> Outco
                 weights=(str(options.weights),),
                 recipe=recipe,
                 seed=options.seed + (name == ANOTHER_SEED),
-                split_file=options.out / layouts.SPLIT_FILE,
+                split_file=options.out / loading.SPLIT_FILE,
             ),
             print,
         )
@@ -115,8 +115,8 @@ def outcome(options: argparse.Namespace, name: str, recipe: FineTuning) -> Outco
 
 def validation(options: argparse.Namespace) -> list[Sample]:
     """The pictures that choose."""
-    dataset = layouts.load(options.data, progress=tqdm)
-    assignment, _ = read_or_assign(dataset, path=options.out / layouts.SPLIT_FILE)
+    dataset = loading.load(options.data, progress=tqdm)
+    assignment, _ = read_or_assign(dataset, path=options.out / loading.SPLIT_FILE)
     return list(assignment.samples(dataset, Split.VALIDATION))
 
 
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names of variants, separated by commas")
     options = parser.parse_args()
-    shortened = shorter(recipes.load("best"), options.epochs)
+    shortened = shorter(load_recipe("best"), options.epochs)
     wanted = variants(shortened)
     names = [AS_IT_IS, *(name for name in options.only.split(",") if name)] if options.only else list(wanted)
     lines = [f"| | {' | '.join(SHOWN.values())} | work |", "|---|---|---|---|---|"]

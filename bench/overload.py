@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import psutil
 import uvloop
 
-from affect_dataset.faces import write_faces
+from affect_dataset.faces.synthetic import write_faces
 
 LOAD_CORE, GATEWAY_CORE = 0, 1
 FACES: Final = 64

@@ -21,8 +21,8 @@ from affect_contract.models import Backbone, fused
 from affect_contract.preprocess import preprocess
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
-from affect_serving.backend import Selector
-from affect_serving.backends import tfserving_wire as wire
+from affect_serving.backends.tfserving import wire
+from affect_serving.core.backend import Selector
 
 Ask = Callable[[bytes], Awaitable[object]]
 

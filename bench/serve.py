@@ -25,8 +25,8 @@ from pathlib import Path
 import psutil
 
 from affect_contract.models import Backbone, fused
-from affect_contract.store import SAVED_MODEL_FILE, versions_on_disk
-from affect_dataset.faces import write_faces
+from affect_dataset.faces.synthetic import write_faces
+from affect_registry.store import SAVED_MODEL_FILE, versions_on_disk
 
 FACES = 64
 MANY, ONE = 16, 1

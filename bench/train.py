@@ -22,16 +22,16 @@ import numpy as np
 import tensorflow as tf
 
 from affect_contract.models import Backbone, Task
-from affect_dataset import layouts
-from affect_dataset.faces import write_faces
+from affect_dataset import loading
+from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample, Split
 from affect_dataset.split import assign
-from affect_training.backbones import build_base, build_head, chain
-from affect_training.basis import cache_of
-from affect_training.examples import labels
-from affect_training.recipe import STUDY
-from affect_training.stages import Course, train_heads
-from affect_training.weights import Origin, Weights, file_name
+from affect_training.loop.targets import labels
+from affect_training.modes import Course, train_heads
+from affect_training.networks.backbones import build_base, build_head, chain
+from affect_training.networks.weights import Origin, Weights, file_name
+from affect_training.preparation import cache_of
+from affect_training.recipes.recipe import STUDY
 
 BACKBONES = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
 
@@ -106,7 +106,7 @@ def _decode(path: tf.Tensor) -> tf.Tensor:
 
 
 def _course(data: Path, pictures: int, checkpoints: Path) -> Course:
-    dataset = layouts.load(data)
+    dataset = loading.load(data)
     assignment = assign(dataset)
     parts = (assignment.samples(dataset, part) for part in (Split.TRAIN, Split.VALIDATION))
     share = min(1.0, pictures / len(dataset.samples))

@@ -22,15 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from tests import small_models
-from tests.gateway_process import gateway_process
-from tests.pictures import encoded, patches
-from tests.tfserving import process
-from tests.versions_load import LOOK_EVERY_S, Seen, load
 
-from affect_contract import store
-from affect_contract.publication import publish
-from affect_contract.store import STABLE
+from affect_registry import store
+from affect_registry.publication import publish
+from affect_registry.store import STABLE
+from affect_testbed import small_models
+from affect_testbed.gateway_process import gateway_process
+from affect_testbed.model_server import process
+from affect_testbed.pictures import encoded, patches
+from affect_testbed.versions_load import LOOK_EVERY_S, Seen, load
 
 PICTURES = [encoded(patches(seed=seed)) for seed in range(8)]
 
@@ -91,7 +91,7 @@ async def _timed(models: Path, words: list[str], version: int, seen: Seen, measu
 
 
 async def _command(models: Path, words: list[str]) -> None:
-    command = [sys.executable, "-m", "affect_client.models_command", *words, "--models", str(models)]
+    command = [sys.executable, "-m", "affect_models.__main__", *words, "--models", str(models)]
     await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from affect_client.local_gateway import local_gateway
-from affect_client.predict import find_pictures
+from affect_client.predict_command import find_pictures
 from affect_contract.models import Backbone
-from affect_dataset.layouts import folder_of
-from affect_training.weights import PRETRAINED, file_name
+from affect_dataset.loading import folder_of
+from affect_training.networks.weights import PRETRAINED, file_name
 
 FACES = 1600
 SHOWN = 8
@@ -90,8 +90,8 @@ def _weights(folder: Path | None) -> dict[str, str]:
 
 def _can_download(backbone: Backbone) -> bool:
     code = (
-        "from affect_contract.models import Backbone; from affect_training.backbones import build_base;"
-        "from affect_training.weights import Origin, Weights;"
+        "from affect_contract.models import Backbone; from affect_training.networks.backbones import build_base;"
+        "from affect_training.networks.weights import Origin, Weights;"
         f"build_base(Backbone({backbone.value!r}), Weights(Origin.IMAGENET))"
     )
     command = [sys.executable, "-c", code]

@@ -6,12 +6,12 @@ python scripts/draw_answers.py --scores DIR --backbone custom_cnn --out answers.
 import argparse
 from pathlib import Path
 
-from affect_client.evaluation import plots
-from affect_client.evaluation.answers import Answers, read_answers
-from affect_client.evaluation.picture_grids import SHOWN, Shown, grid
-from affect_client.evaluation.predictions import FILE_NAME
-from affect_client.evaluation.truth import Truth, read_truth, whole
 from affect_contract.labels import LABELS
+from affect_evaluation.report import plots
+from affect_evaluation.report.picture_grids import SHOWN, Shown, grid
+from affect_evaluation.run.answers import Answers, read_answers
+from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.truth import Truth, read_truth, whole
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from affect_dataset.faces import write_faces
+from affect_dataset.faces.synthetic import write_faces
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DASHBOARD: Final = ROOT / "monitoring" / "grafana" / "affect.json"

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 import httpx
 from scripts.image_builders import Builder, Container, Mount
-from tests.tfserving.process import free_port, model_server
 
 from affect_contract.labels import LABELS
+from affect_testbed.model_server.process import free_port, model_server
 
 _FACES: Final = 64
 _WAIT_S: Final = 120.0

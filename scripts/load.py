@@ -9,7 +9,6 @@ failed, 3 void.
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -51,9 +50,7 @@ def main() -> int:
 def _locust(urls: Urls, kind: str, out: Path, more: Sequence[str]) -> int:
     words = [sys.executable, "-m", "locust", "-f", "client/load/locustfile.py", "--headless", "--only-summary"]
     words += ["--host", urls.http, "--grpc", urls.grpc, "--kind", kind, "--out", str(out.resolve()), *more]
-    path = [str(ROOT / "client/load"), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
-    return subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode
+    return subprocess.run(words, cwd=ROOT, check=False).returncode
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from affect_dataset.faces import write_faces
-from tests.small_models import make as small_models_of_random_weights
+from affect_dataset.faces.synthetic import write_faces
+from affect_testbed.small_models import make as small_models_of_random_weights
 
 # How long a machine takes says nothing of a property.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,7 +72,7 @@ def trained(tmp_path_factory, faces):
 
 @pytest.fixture(scope="session")
 def small_models(tmp_path_factory):
-    """Versions of the custom CNN's pair that differ, as ``SEED/NAME``; see `tests.small_models`."""
+    """Versions of the custom CNN's pair that differ, as ``SEED/NAME``; see `affect_testbed.small_models`."""
     return once(tmp_path_factory, "small_models", small_models_of_random_weights)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel, fused
-from affect_serving import rpc
 from affect_serving.app import running_gateway
-from affect_serving.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
-from affect_serving.http import create_http_app
-from affect_serving.http_server import HttpServer
-from affect_serving.routing import select
+from affect_serving.core.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
+from affect_serving.core.routing import select
+from affect_serving.http.server import HttpServer
+from affect_serving.http.service import create_http_app
+from affect_serving.rpc.server import bound_server, serving_calls
 from affect_serving.settings import Settings
 
 
@@ -105,9 +105,9 @@ def listening_gateway(backend: FakeBackend, **settings: Any) -> Iterator[Urls]:
 
     async def serve() -> None:
         async with (
-            rpc.bound(chosen) as (rpc_server, port),
+            bound_server(chosen) as (rpc_server, port),
             running_gateway(chosen, backend) as running,
-            rpc.serving(rpc_server, *running),
+            serving_calls(rpc_server, *running),
         ):
             app = create_http_app(*running)
             servers.append(HttpServer(app, chosen, running.metrics, started))

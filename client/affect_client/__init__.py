@@ -1,11 +1,11 @@
-"""Clients of the gateway, and the offline evaluation job."""
+"""Clients of the gateway, over HTTP and gRPC, for threads and for asyncio."""
 
 from affect_client.connect import connect, connect_async
 from affect_client.errors import ServiceUnreachable
-from affect_client.http import DEFAULT_URL, AsyncClient, Client
+from affect_client.http.client import DEFAULT_URL, AsyncClient, Client
 from affect_client.many import Answered
 from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
-from affect_client.rpc import DEFAULT_ADDRESS, AsyncGrpcClient, GrpcClient
+from affect_client.rpc.client import DEFAULT_ADDRESS, AsyncGrpcClient, GrpcClient
 
 __all__ = [
     "DEFAULT_ADDRESS",

@@ -1,9 +1,9 @@
 """The client that a URL asks for."""
 
-from affect_client import rpc_wire
-from affect_client.http import AsyncClient, Client
+from affect_client.http.client import AsyncClient, Client
 from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
-from affect_client.rpc import AsyncGrpcClient, GrpcClient
+from affect_client.rpc import calls
+from affect_client.rpc.client import AsyncGrpcClient, GrpcClient
 
 
 def connect(
@@ -39,4 +39,4 @@ def connect_async(
 
 def is_rpc(url: str) -> bool:
     """Whether a URL asks for gRPC."""
-    return url.partition("://")[0].lower() in rpc_wire.SCHEMES
+    return url.partition("://")[0].lower() in calls.SCHEMES

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from affect_contract.errors import AffectError
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS, Expression
-from affect_dataset.annotations import Annotation, Unusable
+from affect_dataset.layouts.annotations import Annotation, Unusable
 from affect_dataset.samples import MAX_PICTURE_BYTES, Exclusion, Reason, Sample, Split, decode
 
 # Each may hold a whole decoded picture of the largest size, so their number is bounded whatever the machine.

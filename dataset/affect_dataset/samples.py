@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.files import write_atomically
+from affect_contract.atomic_files import write_atomically
 from affect_contract.labels import Expression
 from affect_contract.preprocess import MAX_PIXELS, preprocess
 

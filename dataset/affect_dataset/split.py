@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from affect_contract.files import write_atomically
-from affect_dataset.layouts import SPLIT_FILE, folder_of
+from affect_contract.atomic_files import write_atomically
+from affect_dataset.loading import SPLIT_FILE, folder_of
 from affect_dataset.samples import Dataset, DatasetError, Sample, Split, encode_names
 
 STUDY_FRACTIONS: Final = (0.70, 0.15, 0.15)

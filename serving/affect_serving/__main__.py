@@ -15,16 +15,16 @@ from typing import Final
 import pydantic
 import uvloop
 
-from affect_serving import rpc
 from affect_serving.addresses import url_host
-from affect_serving.api_keys import new_key
 from affect_serving.app import create_backend, running_gateway
-from affect_serving.backend import ServingError
-from affect_serving.drain import Drain
-from affect_serving.http import create_http_app
-from affect_serving.http_server import HttpServer, bound
-from affect_serving.logs import configure
+from affect_serving.core.api_keys import new_key
+from affect_serving.core.backend import ServingError
+from affect_serving.core.drain import Drain
+from affect_serving.http.server import HttpServer, bound
+from affect_serving.http.service import create_http_app
+from affect_serving.rpc.server import bound_server, serving_calls
 from affect_serving.settings import Settings
+from affect_serving.telemetry.logs import configure
 
 _NEW_KEY: Final = "new-key"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -107,9 +107,9 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, os._exit, _ENDED_BY_SIGNAL + number)
     with bound(settings.host, settings.http_port) as listener:
         async with (
-            rpc.bound(settings) as (rpc_server, rpc_port),
+            bound_server(settings) as (rpc_server, rpc_port),
             running_gateway(settings, create_backend(settings)) as gateway,
-            rpc.serving(rpc_server, *gateway),
+            serving_calls(rpc_server, *gateway),
         ):
             drain = gateway.entrance.drain
             for number in _SIGNALS:

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from affect_serving.backend import Backend, ServingError
-from affect_serving.cpus import usable_cpus
-from affect_serving.entrance import Entrance, create_entrance
-from affect_serving.metrics import Metrics
-from affect_serving.predictor import Predictor
-from affect_serving.routing import served_backbones
+from affect_serving.core.backend import Backend, ServingError
+from affect_serving.core.cpus import usable_cpus
+from affect_serving.core.predictor import Predictor
+from affect_serving.core.request_services import Entrance, create_entrance
+from affect_serving.core.routing import served_backbones
 from affect_serving.settings import Settings
+from affect_serving.telemetry.metrics import Metrics
 
 
 class Gateway(NamedTuple):
@@ -27,10 +27,10 @@ def create_backend(settings: Settings) -> Backend:
     """The backend that the settings name."""
     # Each here, so that a gateway with one of them does not need the other's runtime installed.
     if settings.models is None:
-        from affect_serving.backends.tfserving import TfServingBackend  # noqa: PLC0415
+        from affect_serving.backends.tfserving.backend import TfServingBackend  # noqa: PLC0415
 
         return TfServingBackend(settings)
-    from affect_serving.backends.embedded import EmbeddedBackend  # noqa: PLC0415
+    from affect_serving.backends.embedded.backend import EmbeddedBackend  # noqa: PLC0415
 
     return EmbeddedBackend(
         settings.models,

@@ -28,10 +28,10 @@ from affect_contract.errors import (
     UnknownModel,
 )
 from affect_contract.models import Backbone, Task, fused, single
-from affect_serving.backend import AVAILABLE, Version
+from affect_serving.core.backend import AVAILABLE, Version
+from affect_testbed.model_server.process import free_port
+from affect_testbed.pictures import animated, encoded, patches, png_header
 from tests.gateway import FakeBackend, listening_gateway
-from tests.pictures import animated, encoded, patches, png_header
-from tests.tfserving.process import free_port
 
 KINDS = {Client: "http", AsyncClient: "http", GrpcClient: "rpc", AsyncGrpcClient: "rpc"}
 JPEG = encoded(patches())

@@ -12,9 +12,9 @@ from unittest.mock import patch
 import httpx
 import pytest
 
-from affect_serving.http_gate import HttpGate
+from affect_serving.http.gate import HttpGate
+from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend, listening_gateway
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 KEY = "affect_a-key-that-is-accepted"

@@ -11,11 +11,11 @@ import pytest
 
 from affect_contract.errors import FAULTS, ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2
+from affect_testbed.pictures import encoded, patches
 from tests.fuzz import examples
 from tests.fuzz.mutation import at_random
 from tests.fuzz.targets import BOUNDARY, MAX_PIXELS, TARGETS
 from tests.gateway import FakeBackend, gateway, listening_gateway
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 HANG_S = 1.0

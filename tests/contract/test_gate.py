@@ -14,12 +14,12 @@ import pytest
 
 from affect_contract.errors import ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
-from affect_serving import rpc
 from affect_serving.app import running_gateway
-from affect_serving.http import create_http_app
+from affect_serving.http.service import create_http_app
+from affect_serving.rpc.server import bound_server, serving_calls
 from affect_serving.settings import Settings
+from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend, gateway, listening_gateway
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 KEY = "affect_a-key-that-is-accepted"
@@ -38,9 +38,9 @@ async def both(backend=None, **settings):
     """An HTTP client and a gRPC stub of one gateway."""
     chosen = Settings(models="unused", grpc_port=0, **settings)
     async with (
-        rpc.bound(chosen) as (server, port),
+        bound_server(chosen) as (server, port),
         running_gateway(chosen, backend or FakeBackend()) as running,
-        rpc.serving(server, *running),
+        serving_calls(server, *running),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
         httpx.AsyncClient(transport=httpx.ASGITransport(create_http_app(*running)), base_url="http://gateway") as http,
     ):

@@ -14,9 +14,9 @@ from affect_contract.errors import FAULTS, AffectError, ErrorCode
 from affect_contract.labels import LABELS
 from affect_contract.models import Backbone, Task, fused, single
 from affect_contract.schemas import BatchPrediction, ModelList, Prediction, Problem
-from affect_serving.backend import AVAILABLE, Version
+from affect_serving.core.backend import AVAILABLE, Version
+from affect_testbed.pictures import animated, encoded, patches, png_header
 from tests.gateway import FakeBackend, gateway
-from tests.pictures import animated, encoded, patches, png_header
 
 JPEG = encoded(patches())
 PNG = encoded(Image.new("RGB", (30, 40), (255, 255, 255)), "PNG")

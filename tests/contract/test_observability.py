@@ -15,14 +15,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from affect_contract.errors import AffectError, ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2
 from affect_serving.__main__ import main
-from affect_serving.backend import Version
-from affect_serving.logs import JsonFormatter
+from affect_serving.core.backend import Version
+from affect_serving.telemetry.logs import JsonFormatter
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.server import ModelServer
+from affect_testbed.pictures import encoded, patches
 from tests.contract.test_gate import both, outcome_over_http, outcome_over_rpc
 from tests.gateway import FakeBackend
-from tests.pictures import encoded, patches
 from tests.tfserving.gateways import FUSED, gateway_of
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import ModelServer
 
 JPEG = encoded(patches())
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

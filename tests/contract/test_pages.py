@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from affect_testbed.pictures import encoded, patches
 from tests.gateway import gateway
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 ASSETS = re.compile(r"""(?:src|href)\s*=\s*["'](https?:)?//""")

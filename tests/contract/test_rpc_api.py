@@ -11,12 +11,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from affect_contract.errors import FAULTS, AffectError, ErrorCode
 from affect_contract.models import Backbone, Task, fused, single
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
-from affect_serving import rpc
 from affect_serving.app import running_gateway
-from affect_serving.backend import AVAILABLE, ServingError, Version
+from affect_serving.core.backend import AVAILABLE, ServingError, Version
+from affect_serving.rpc.server import bound_server, serving_calls
 from affect_serving.settings import Settings
+from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 REQUEST = affect_pb2.PredictRequest(image=JPEG)
@@ -32,9 +32,9 @@ async def channel_to(backend, **settings):
     """A channel to the real gRPC server on loopback, over a fake backend."""
     chosen = Settings(models="unused", grpc_port=0, **settings)
     async with (
-        rpc.bound(chosen) as (server, port),
+        bound_server(chosen) as (server, port),
         running_gateway(chosen, backend) as gateway,
-        rpc.serving(server, *gateway),
+        serving_calls(server, *gateway),
         grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]) as channel,
     ):
         channel.gateway = gateway
@@ -230,9 +230,9 @@ async def test_calls_are_counted_by_status_and_code(backend, channel, stub):
 
 
 async def test_a_port_that_is_taken_names_the_flag(backend):
-    async with rpc.bound(Settings(models="unused", grpc_port=0)) as (_, port):
+    async with bound_server(Settings(models="unused", grpc_port=0)) as (_, port):
         with pytest.raises(ServingError, match="--grpc-port"):
-            async with rpc.bound(Settings(models="unused", grpc_port=port)):
+            async with bound_server(Settings(models="unused", grpc_port=port)):
                 pass
 
 

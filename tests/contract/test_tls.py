@@ -7,13 +7,13 @@ import httpx
 import pytest
 
 from affect_client import Client, ServiceUnreachable, connect
-from affect_client.predict import main as predict
+from affect_client.predict_command import main as predict
 from affect_contract.errors import Unauthorized
 from affect_serving import probe
 from affect_serving.__main__ import main as serve
+from affect_testbed.pictures import encoded, patches
 from tests.certificates import self_signed
 from tests.gateway import FakeBackend, listening_gateway
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 KEY = "affect_of-alice"

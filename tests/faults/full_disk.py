@@ -9,8 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from affect_contract import store
-from affect_contract.publication import publish
+from affect_registry import store
+from affect_registry.publication import publish
 from tests.tfserving.gateways import FUSED
 
 

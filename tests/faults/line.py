@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from tests.tfserving.process import free_port
+from affect_testbed.model_server.process import free_port
 
 
 class Line:

@@ -14,13 +14,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from affect_contract import store
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
+from affect_registry import store
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.server import ModelServer, serve
+from affect_testbed.pictures import encoded
 from tests.faults.world import ANSWERED, JPEG, survived, until, world
-from tests.pictures import encoded
 from tests.tfserving.gateways import FUSED
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import ModelServer, serve
 
 CONNECTIONS = 2_000
 CALLERS = 100

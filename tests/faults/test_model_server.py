@@ -5,11 +5,11 @@ import time
 import grpc
 import pytest
 
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.server import LOADING, Faults, ModelServer, ServedVersion, serve
 from tests.faults.line import Line
 from tests.faults.world import ANSWERED, survived, until, world
 from tests.tfserving.gateways import FUSED
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import LOADING, Faults, ModelServer, ServedVersion, serve
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from affect_contract import store
-from affect_contract.server_files import write_missing
+from affect_registry import store
+from affect_registry.server_files import write_missing
+from affect_testbed.model_server import process
 from tests.conftest import once
 from tests.faults.world import ANSWERED, survived, until, world
-from tests.tfserving import process
 from tests.tfserving.gateways import FUSED
 
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import httpx
 import psutil
 
+from affect_testbed.pictures import encoded, patches
 from tests.conftest import ROOT
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 SERVES_AGAIN_S = 2.0

@@ -51,7 +51,7 @@ def _fuzz(name: str, seconds: int) -> int:
 _RUN = """
 import sys
 import atheris
-readers = ["affect_contract", "affect_dataset", "affect_serving.intake", "python_multipart", "PIL"]
+readers = ["affect_contract", "affect_dataset", "affect_serving.http.picture_bodies", "python_multipart", "PIL"]
 with atheris.instrument_imports(include=readers):
     from tests.fuzz.targets import TARGETS
 ask = TARGETS[sys.argv.pop(1)].ask

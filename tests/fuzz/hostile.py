@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from tests.pictures import encoded, patches, png_header, webp_header
+from affect_testbed.pictures import encoded, patches, png_header, webp_header
 
 JPEG = encoded(patches(48, 32), "JPEG")
 PNG = encoded(patches(48, 32), "PNG")

@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from affect_contract import store
 from affect_contract.errors import AffectError
 from affect_contract.preprocess import SHAPE, preprocess
 from affect_contract.proto.affect.v1 import affect_pb2
-from affect_dataset.annotations import Unusable, parse_npy
-from affect_dataset.csv_table import csv_rows
+from affect_dataset.layouts.annotations import Unusable, parse_npy
+from affect_dataset.layouts.csv_table import csv_rows
 from affect_dataset.samples import DatasetError
-from affect_serving.http_body import Body
-from affect_serving.intake import one_picture, several_pictures
-from affect_serving.predictor import select_version
+from affect_registry import store
+from affect_serving.core.predictor import select_version
+from affect_serving.http.body import Body
+from affect_serving.http.picture_bodies import one_picture, several_pictures
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 MAX_PIXELS = 1_000_000

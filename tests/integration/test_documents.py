@@ -16,8 +16,8 @@ import pytest
 
 from affect_contract.proto.affect.v1 import affect_pb2
 from affect_contract.schemas import Prediction
+from affect_testbed.model_server.process import free_port, server_command
 from tests.conftest import ROOT, command
-from tests.tfserving.process import free_port, server_command
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [

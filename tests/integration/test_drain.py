@@ -20,8 +20,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
+from affect_testbed.pictures import encoded, patches
 from tests.conftest import ROOT
-from tests.pictures import encoded, patches
 
 JPEG = encoded(patches())
 PATIENCE_S = 60

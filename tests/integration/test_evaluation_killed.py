@@ -23,7 +23,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_result_and_asks_each_pic
         command("affect-evaluate", *plain, "--out", tmp_path / "undisturbed")
         backend.delay_s, pictures = 0.3, answers(tmp_path / "undisturbed")
         asked_before = len(backend.asked)
-        words = [sys.executable, "-m", "affect_client.evaluation", *map(str, plain), "--out", str(tmp_path / "killed")]
+        words = [sys.executable, "-m", "affect_evaluation", *map(str, plain), "--out", str(tmp_path / "killed")]
         for wanted in (1, 20, 40):
             with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 while answers(tmp_path / "killed") < wanted and process.poll() is None:

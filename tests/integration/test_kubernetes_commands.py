@@ -16,18 +16,17 @@ from typing import Any
 import httpx
 import pytest
 
-from affect_contract import store
 from affect_dataset.shards import INDEX_VARIABLE
 from affect_load.verdict import Outcome
+from affect_registry import store
+from affect_testbed.model_server import process
 from tests.conftest import ROOT
 from tests.gateway import FakeBackend, listening_gateway
 from tests.manifests import Manifest, all_of, environment, pod, words, written
-from tests.tfserving import process
 
 START_S = 180
 MANIFESTS = written("base", "jobs")
-LOAD = ROOT / "client/load"
-LOCUST = {"PYTHONPATH": os.pathsep.join([str(LOAD), *sys.path]), "LOCUST_LOCUSTFILE": str(LOAD / "locustfile.py")}
+LOCUST = {"LOCUST_LOCUSTFILE": str(ROOT / "client/load/locustfile.py")}
 """What the tools image sets, for the places of this machine."""
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from affect_contract.errors import BackendError
 from affect_load.verdict import Outcome
+from affect_testbed.model_server.process import free_port
+from affect_testbed.pictures import encoded, patches
 from tests.certificates import self_signed
 from tests.conftest import ROOT
 from tests.gateway import FakeBackend, listening_gateway
-from tests.pictures import encoded, patches
-from tests.tfserving.process import free_port
 
 PATIENCE_S = 120
 SHORT = ("--kind", "spike", "--rate", "4", "--seconds", "4", "--p95-ms", "20000", "--batch", "2")
@@ -34,10 +34,9 @@ def folder(tmp_path_factory):
 @contextmanager
 def locust(*options, **environment):
     words = [sys.executable, "-m", "locust", "-f", "client/load/locustfile.py", "--headless", "--only-summary"]
-    path = os.pathsep.join([str(ROOT / "client/load"), *sys.path])
     process = subprocess.Popen(
         [*words, *map(str, options)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"PYTHONPATH": path, **environment},
+        env=os.environ | environment,
     )  # fmt: skip
     try:
         yield process

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from affect_client.evaluation.answers import read_answers
-from affect_client.evaluation.predictions import FILE_NAME
-from affect_client.evaluation.truth import read_truth
 from affect_contract.preprocess import preprocess
+from affect_evaluation.run.answers import read_answers
+from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.truth import read_truth
+from affect_testbed.gateway_process import gateway_process
 from tests.conftest import command
-from tests.gateway_process import gateway_process
 
 
 def test_the_studys_recipe_on_real_pictures_gives_the_studys_figures(real_data, real_weights, tmp_path):

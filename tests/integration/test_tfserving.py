@@ -20,15 +20,15 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from affect_client import AsyncClient, Client, GrpcClient, ServiceUnreachable
-from affect_contract import store
 from affect_contract.errors import AffectError, ErrorCode, UnknownModel
 from affect_contract.labels import LABELS
 from affect_contract.preprocess import preprocess
-from affect_contract.server_files import write_missing
+from affect_registry import store
+from affect_registry.server_files import write_missing
+from affect_testbed.gateway_process import gateway_process
+from affect_testbed.model_server import process
+from affect_testbed.pictures import encoded, patches
 from tests.conftest import once
-from tests.gateway_process import gateway_process
-from tests.pictures import encoded, patches
-from tests.tfserving import process
 
 PICTURES = [encoded(patches(300, 200, seed=seed)) for seed in range(6)]
 PATIENCE_S = 60

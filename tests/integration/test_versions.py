@@ -12,15 +12,16 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from affect_client import AsyncClient, Client, models_command
-from affect_contract import store
-from affect_contract.publication import publish
-from affect_contract.store import CANARY, STABLE
-from tests.gateway_process import gateway_process
-from tests.pictures import encoded, patches
-from tests.small_models import PAIR, SEEDS, staged
-from tests.tfserving import process
-from tests.versions_load import load
+from affect_client import AsyncClient, Client
+from affect_models import __main__ as models_command
+from affect_registry import store
+from affect_registry.publication import publish
+from affect_registry.store import CANARY, STABLE
+from affect_testbed.gateway_process import gateway_process
+from affect_testbed.model_server import process
+from affect_testbed.pictures import encoded, patches
+from affect_testbed.small_models import PAIR, SEEDS, staged
+from affect_testbed.versions_load import load
 
 PICTURES = [encoded(patches(seed=seed)) for seed in range(4)]
 MOVES_WITHIN_S = 15.0

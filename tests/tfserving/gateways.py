@@ -8,11 +8,11 @@ import numpy as np
 
 from affect_contract.models import Backbone, fused
 from affect_serving.app import create_backend, running_gateway
-from affect_serving.backend import Selector
-from affect_serving.http import create_http_app
+from affect_serving.core.backend import Selector
+from affect_serving.http.service import create_http_app
 from affect_serving.settings import Settings
-from tests.pictures import encoded, patches
-from tests.tfserving.model_server import serve
+from affect_testbed.model_server.server import serve
+from affect_testbed.pictures import encoded, patches
 
 FUSED = fused(Backbone.MOBILENET_V2)
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from affect_client.evaluation.predictions import FILE_NAME, PredictionLog, Row
-from affect_client.evaluation.run_folder import Session, add_sessions, claim, identity, write_timing
-from affect_client.evaluation.truth import Prior, Truth
 from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS
 from affect_contract.models import Backbone
 from affect_contract.schemas import AnsweringModel, Failure, Prediction
+from affect_evaluation.run.folder import Session, add_sessions, claim, identity, write_timing
+from affect_evaluation.run.predictions import FILE_NAME, PredictionLog, Row
+from affect_evaluation.run.truth import Prior, Truth
 
 FACTS = {"data_digest": "d", "split": "test", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
 

@@ -4,13 +4,13 @@ import struct
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-from affect_client import models_command
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
-from affect_contract.saved_models import checksum
-from affect_contract.server_files import write_missing
-from affect_contract.store import STABLE, WARMUP_FILE, Entry, write
-from tests.tfserving.made_up_models import signature
+from affect_models import __main__ as models_command
+from affect_registry.saved_models import checksum
+from affect_registry.server_files import write_missing
+from affect_registry.store import STABLE, WARMUP_FILE, Entry, write
+from affect_testbed.model_server.made_up_models import signature
 
 NAME = "mobilenet_v2_affect"
 

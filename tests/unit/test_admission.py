@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affect_contract.errors import DeadlineExceeded, ModelNotReady, Overloaded
-from affect_serving.admission import Admission, BodyBytes
-from affect_serving.deadline import Deadline
-from affect_serving.metrics import Metrics
+from affect_serving.core.admission import Admission, BodyBytes
+from affect_serving.core.deadline import Deadline
+from affect_serving.telemetry.metrics import Metrics
 
 
 class Clock:

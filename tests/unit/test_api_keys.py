@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from affect_contract.errors import Unauthorized
 from affect_serving.__main__ import main
-from affect_serving.api_keys import ApiKeys, KeysError, new_key, parse
-from affect_serving.backend import ServingError
-from affect_serving.metrics import Metrics
+from affect_serving.core.api_keys import ApiKeys, KeysError, new_key, parse
+from affect_serving.core.backend import ServingError
+from affect_serving.telemetry.metrics import Metrics
 
 NAMES = st.from_regex(r"[A-Za-z0-9._@-]{1,64}", fullmatch=True)
 DIGESTS = st.binary(min_size=32, max_size=32)

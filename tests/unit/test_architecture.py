@@ -12,51 +12,56 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "affect_contract": ROOT / "contract",
     "affect_dataset": ROOT / "dataset",
+    "affect_registry": ROOT / "registry",
     "affect_training": ROOT / "training",
     "affect_serving": ROOT / "serving",
     "affect_client": ROOT / "client",
-    "affect_load": ROOT / "client/load",
+    "affect_evaluation": ROOT / "client",
+    "affect_load": ROOT / "client",
+    "affect_models": ROOT / "client",
 }
+FOUNDATION = {"affect_contract", "affect_dataset", "affect_registry"}
 MAY_IMPORT = {
     "affect_contract": set(),
     "affect_dataset": {"affect_contract"},
-    "affect_training": {"affect_contract", "affect_dataset"},
-    "affect_serving": {"affect_contract", "affect_dataset"},
-    "affect_client": {"affect_contract", "affect_dataset"},
-    "affect_load": {"affect_contract", "affect_dataset", "affect_client"},
+    "affect_registry": {"affect_contract"},
+    "affect_training": FOUNDATION,
+    "affect_serving": FOUNDATION,
+    "affect_client": FOUNDATION,
+    "affect_evaluation": FOUNDATION | {"affect_client"},
+    "affect_load": FOUNDATION | {"affect_client"},
+    "affect_models": FOUNDATION | {"affect_client", "affect_evaluation"},
 }
 ADAPTERS = {
     "tensorflow": {"training"},
     "tensorflow_serving": {"training"},
     "keras": {"training"},
-    "openvino": {"serving/affect_serving/backends"},
+    "openvino": {"serving/affect_serving/backends/embedded"},
     "grpc": {
         "contract/affect_contract/proto",
-        "serving/affect_serving/backends",
-        "serving/affect_serving/rpc.py",
-        "serving/affect_serving/rpc_gate.py",
-        "serving/affect_serving/rpc_health.py",
-        "client/affect_client/rpc.py",
-        "client/affect_client/rpc_wire.py",
-        "client/affect_client/tfserving_witness.py",
-        "client/load/affect_load/rpc_users.py",
+        "serving/affect_serving/backends/tfserving",
+        "serving/affect_serving/rpc",
+        "client/affect_client/rpc",
+        "client/affect_models/tfserving_observer.py",
+        "client/affect_load/rpc_users.py",
     },
-    "fastapi": {"serving"},
-    "uvicorn": {"serving"},
-    "httpx": {"client"},
-    "sklearn": {"client/affect_client/evaluation"},
-    "scipy": {"training", "client/affect_client/evaluation"},
-    "krippendorff": {"client/affect_client/evaluation"},
-    "matplotlib": {"training", "client/affect_client/evaluation", "client/load/affect_load/plots.py"},
+    "fastapi": {"serving/affect_serving/http"},
+    "starlette": {"serving/affect_serving/http"},
+    "uvicorn": {"serving/affect_serving/http"},
+    "httpx": {"client/affect_client/http"},
+    "sklearn": {"client/affect_evaluation"},
+    "scipy": {"training", "client/affect_evaluation"},
+    "krippendorff": {"client/affect_evaluation"},
+    "matplotlib": {"training", "client/affect_evaluation", "client/affect_load/plots.py"},
     "locust": {
-        "client/load/affect_load/events.py",
-        "client/load/affect_load/http_users.py",
-        "client/load/affect_load/rpc_users.py",
-        "client/load/affect_load/shape.py",
-        "client/load/affect_load/users.py",
+        "client/affect_load/events.py",
+        "client/affect_load/http_users.py",
+        "client/affect_load/rpc_users.py",
+        "client/affect_load/shape.py",
+        "client/affect_load/users.py",
     },
 }
-TENSORFLOW_ONLY_FOR_EXPORT = {"export.py", "warmup.py"}
+TENSORFLOW_ONLY_FOR_EXPORT = {"saved_model.py", "warmup.py"}
 
 
 def sources(package: str) -> list[Path]:
@@ -111,10 +116,10 @@ def test_every_package_ships_its_types(package):
     "module",
     [
         "affect_serving.__main__",
-        "affect_serving.backends.embedded",
-        "affect_serving.backends.tfserving",
-        "affect_client.predict",
-        "affect_client.models_command",
+        "affect_serving.backends.embedded.backend",
+        "affect_serving.backends.tfserving.backend",
+        "affect_client.predict_command",
+        "affect_models.__main__",
     ],
 )
 def test_neither_gateway_nor_client_loads_tensorflow(module):
@@ -126,7 +131,7 @@ def test_neither_gateway_nor_client_loads_tensorflow(module):
 
 def test_the_embedded_runtime_neither_reports_its_import_nor_writes_into_the_home_directory(tmp_path):
     code = (
-        "import sys, affect_serving.backends.embedded;"
+        "import sys, affect_serving.backends.embedded.backend;"
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )
     assert (

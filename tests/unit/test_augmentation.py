@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affect_contract.preprocess import SHAPE
-from affect_training.augmentation import Augmentation
+from affect_training.loop.augmentation import Augmentation
 
 NOTHING = Augmentation(flip=False, zoom=0, shift=0, rotation=0, colour=0, erase=0)
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affect_client.evaluation import bootstrap
-from affect_client.evaluation.bootstrap import classification_draws, differences, intervals, regression_draws
-from affect_client.evaluation.metrics import classification, confidence_bins, expected_calibration_error, regression
+from affect_evaluation.scoring import bootstrap
+from affect_evaluation.scoring.bootstrap import classification_draws, differences, intervals, regression_draws
+from affect_evaluation.scoring.metrics import classification, confidence_bins, expected_calibration_error, regression
 
 CLASSIFIED = ("accuracy", "f1_macro", "cohen_kappa", "krippendorff_alpha", "auc_roc_macro", "auc_pr_macro")
 PLACED = ("rmse", "mae", "sagr", "corr", "ccc")

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from affect_client import GrpcClient
 from affect_contract.errors import BackendError, Overloaded, UnknownModel
 from affect_contract.models import Backbone, Task, fused, single
-from affect_serving.backend import AVAILABLE, END, LOADING, Selector, Version
-from affect_serving.canary import ON_CANARY, CanaryShare
+from affect_serving.core.backend import AVAILABLE, END, LOADING, Selector, Version
+from affect_serving.core.canary import ON_CANARY, CanaryShare
+from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend, gateway, listening_gateway
-from tests.pictures import encoded, patches
 
 FUSED = fused(Backbone.MOBILENET_V2)
 STABLE_ONE = Version(1, AVAILABLE, ("stable",))

@@ -20,11 +20,11 @@ from affect_contract.errors import (
 from affect_contract.models import Backbone, fused
 from affect_contract.schemas import Prediction
 from affect_serving.app import running_gateway
-from affect_serving.backend import Version
-from affect_serving.http import create_http_app
+from affect_serving.core.backend import Version
+from affect_serving.http.service import create_http_app
 from affect_serving.settings import Settings
+from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend
-from tests.pictures import encoded, patches
 from tests.unit.client_gateway import FakeGateway, problem
 
 URL = "http://gateway.test:8080"

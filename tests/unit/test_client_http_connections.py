@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from affect_client import AsyncClient, Client, ServiceUnreachable
-from affect_client.http_wire import connection
+from affect_client.http.calls import connection
 from affect_contract.errors import DeadlineExceeded
 from affect_contract.models import Backbone
 from tests.unit import client_gateway

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 import pytest
 import yaml
 
-from affect_client import models_command
-from affect_contract import server_files
-from affect_dataset import faces
+from affect_dataset.faces import __main__ as faces_command
+from affect_models import __main__ as models_command
+from affect_registry import server_files
 from affect_serving.settings import Settings
 from affect_training import __main__ as training
 from tests.conftest import ROOT
@@ -134,7 +134,7 @@ def test_the_models_are_mounted_where_their_config_says_they_are(tmp_path):
 def test_the_faces_are_drawn_where_the_training_looks_for_them():
     _, _, script = SERVICES["faces"]["command"]
     words = shlex.split(script.partition("exec python -m affect_dataset.faces ")[2])
-    drawn = faces._parser().parse_args(words)
+    drawn = faces_command._parser().parse_args(words)
     assert str(drawn.out) == SERVICES["trainer"]["command"][1]
     assert f"[ -d {drawn.out} ] ||" in script
 

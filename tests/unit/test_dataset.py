@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from affect_contract.labels import Expression
-from affect_dataset import layouts
-from affect_dataset.faces import main as faces_command
-from affect_dataset.faces import write_faces
+from affect_dataset import loading
+from affect_dataset.faces.__main__ import main as faces_command
+from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import DatasetError, Reason, Split
-from tests.pictures import encoded, patches
+from affect_testbed.pictures import encoded, patches
 
 
 def add(
@@ -43,7 +43,7 @@ def write_csv(
 )
 def test_annotations_are_read_however_the_scalar_was_stored(tmp_path, exp, val):
     add(tmp_path, "7", exp, val)
-    (sample,) = layouts.load(tmp_path).samples
+    (sample,) = loading.load(tmp_path).samples
     assert (sample.id, sample.expression, sample.valence, sample.arousal) == ("7", Expression.HAPPY, 0.5, -0.25)
 
 
@@ -66,7 +66,7 @@ def test_annotations_are_read_however_the_scalar_was_stored(tmp_path, exp, val):
 def test_a_row_that_cannot_be_used_is_counted_by_its_reason(tmp_path, annotations, reason):
     add(tmp_path, "good")
     add(tmp_path, "bad", **annotations, seed=1)
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["good"]
     assert dataset.counts() == {reason: 1}
     dataset.write_exclusions(tmp_path / "exclusions.csv")
@@ -77,7 +77,7 @@ def test_a_row_that_cannot_be_used_is_counted_by_its_reason(tmp_path, annotation
 @pytest.mark.parametrize("value", ["-2", "1.001", "-1.5"])
 def test_affect_outside_its_range_leaves_the_row_for_classification(tmp_path, value):
     add(tmp_path, "1", val=value)
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     (sample,) = dataset.samples
     assert (sample.expression, sample.valence, sample.arousal) == (Expression.HAPPY, None, None)
     assert [(one.reason, one.scope) for one in dataset.exclusions] == [(Reason.AFFECT, "regression")]
@@ -88,21 +88,21 @@ def test_a_picture_that_cannot_be_decoded_is_found_before_training(tmp_path):
     add(tmp_path, "torn", seed=1)
     file = tmp_path / "images" / "torn.jpg"
     file.write_bytes(file.read_bytes()[:500])
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert dataset.counts() == {Reason.UNREADABLE: 1}
 
 
 def test_pickles_alone_are_refused_with_the_way_to_convert_them(tmp_path):
     add(tmp_path, "1", exp=np.array([1, "a"], dtype=object))
     with pytest.raises(DatasetError, match=r"annotation is pickled \(1\); pickles can run code and are refused"):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_a_parent_of_train_and_validation_set_tests_on_the_latter(tmp_path):
     add(tmp_path / "train_set", "1")
     add(tmp_path / "train_set", "2", seed=1)
     add(tmp_path / "val_set", "1", seed=2)
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert {sample.id: sample.fixed_split for sample in dataset.samples} == {
         "train_set/1": Split.TRAIN,
         "train_set/2": Split.TRAIN,
@@ -114,7 +114,7 @@ def test_a_training_picture_that_is_also_tested_is_left_out_of_training(tmp_path
     add(tmp_path / "train_set", "1")
     add(tmp_path / "train_set", "2", seed=1)
     add(tmp_path / "val_set", "9", seed=1)
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["train_set/1", "val_set/9"]
     assert dataset.counts() == {Reason.REPEATED: 1}
 
@@ -122,12 +122,12 @@ def test_a_training_picture_that_is_also_tested_is_left_out_of_training(tmp_path
 def test_a_csv_names_expressions_by_id_or_label_and_may_fix_the_split(tmp_path):
     header = "path,expression,valence,arousal,split"
     write_csv(tmp_path, ["a/1.png,happy,0.5,0.1,train", "2.png,3,-1,1,test"], header=header)
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [(one.id, one.expression, one.fixed_split) for one in dataset.samples] == [
         ("2.png", Expression.SURPRISE, Split.TEST),
         ("a/1.png", Expression.HAPPY, Split.TRAIN),
     ]
-    assert layouts.load(tmp_path / "faces.csv").digest == dataset.digest
+    assert loading.load(tmp_path / "faces.csv").digest == dataset.digest
 
 
 @pytest.mark.parametrize(
@@ -145,38 +145,38 @@ def test_a_csv_names_expressions_by_id_or_label_and_may_fix_the_split(tmp_path):
 def test_a_csv_that_is_wrong_is_refused_with_what_is_wrong(tmp_path, header, rows, sentence):
     write_csv(tmp_path, rows, header=header)
     with pytest.raises(DatasetError, match=sentence):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_a_csv_row_whose_picture_is_missing_is_counted(tmp_path):
     write_csv(tmp_path, ["1.png,1,0,0", "2.png,1,0,0"])
     (tmp_path / "2.png").unlink()
-    assert layouts.load(tmp_path).counts() == {Reason.MISSING: 1}
+    assert loading.load(tmp_path).counts() == {Reason.MISSING: 1}
 
 
 def test_a_folder_without_pictures_or_layout_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="there is no data set"):
-        layouts.load(tmp_path / "nowhere")
+        loading.load(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="has no layout known here: expected images/ and annotations/"):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
     for part in ("images", "annotations"):
         (tmp_path / part).mkdir()
     with pytest.raises(DatasetError, match="there are no pictures in"):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_the_digest_follows_pictures_and_labels_and_nothing_else(tmp_path):
     for folder, value in (("a", "0.5"), ("b", "0.5"), ("c", "0.51")):
         add(tmp_path / folder, "1", val=value)
-    digests = [layouts.load(tmp_path / folder).digest for folder in "abc"]
+    digests = [loading.load(tmp_path / folder).digest for folder in "abc"]
     assert digests[0] == digests[1] != digests[2]
     add(tmp_path / "b", "1", seed=1)
-    assert layouts.load(tmp_path / "b").digest != digests[0]
+    assert loading.load(tmp_path / "b").digest != digests[0]
 
 
 def test_synthetic_faces_come_in_affectnets_layout_in_equal_numbers(tmp_path):
     write_faces(tmp_path / "faces", 16)
-    dataset = layouts.load(tmp_path / "faces")
+    dataset = loading.load(tmp_path / "faces")
     assert not dataset.exclusions
     assert sorted(sample.expression for sample in dataset.samples) == sorted([*Expression] * 2)
     assert all(sample.valence is not None for sample in dataset.samples)
@@ -188,7 +188,7 @@ def test_synthetic_faces_come_in_affectnets_layout_in_equal_numbers(tmp_path):
 def test_a_seed_decides_every_face(tmp_path):
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_faces(tmp_path / folder, 8, seed=seed)
-    digests = [layouts.load(tmp_path / folder).digest for folder in "abc"]
+    digests = [loading.load(tmp_path / folder).digest for folder in "abc"]
     assert digests[0] == digests[1] != digests[2]
 
 

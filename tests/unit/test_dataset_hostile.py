@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib import format as npy_format
 
-from affect_dataset import faces, layouts
-from affect_dataset.annotations import Unusable, parse_npy
-from affect_dataset.faces import main as faces_command
-from affect_dataset.faces import write_faces
+from affect_dataset import loading
+from affect_dataset.faces import synthetic
+from affect_dataset.faces.__main__ import main as faces_command
+from affect_dataset.faces.synthetic import write_faces
+from affect_dataset.layouts.annotations import Unusable, parse_npy
 from affect_dataset.rows import read_rows
 from affect_dataset.samples import DatasetError, Reason, Split
-from tests.pictures import encoded, patches
+from affect_testbed.pictures import encoded, patches
 from tests.unit.test_dataset import add, write_csv
 
 
@@ -102,7 +103,7 @@ def test_an_annotation_that_is_a_folder_is_missing(tmp_path):
     add(tmp_path, "good")
     add(tmp_path, "bad", val=None, seed=1)
     (tmp_path / "annotations" / "bad_val.npy").mkdir()
-    assert layouts.load(tmp_path).counts() == {Reason.UNANNOTATED: 1}
+    assert loading.load(tmp_path).counts() == {Reason.UNANNOTATED: 1}
 
 
 def test_an_annotated_id_without_a_picture_is_counted_and_other_formats_are_tried(tmp_path):
@@ -114,7 +115,7 @@ def test_an_annotated_id_without_a_picture_is_counted_and_other_formats_are_trie
     for part in ("images", "annotations"):
         (tmp_path / part / "._good.jpg").write_bytes(b"a system's own notes")
         (tmp_path / part / "Thumbs.db").write_bytes(b"likewise")
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["good"]
     assert {one.id: one.reason for one in dataset.exclusions} == {"drawn": Reason.UNREADABLE, "gone": Reason.MISSING}
 
@@ -124,20 +125,20 @@ def test_no_two_pictures_share_an_id(tmp_path):
     add(tmp_path, "1.jpg", seed=1)
     picture = tmp_path / "images" / "1.png"
     picture.write_bytes(encoded(patches(seed=2), "PNG"))
-    assert [sample.id for sample in layouts.load(tmp_path).samples] == ["1.jpg", "1.jpg.jpg", "1.png"]
+    assert [sample.id for sample in loading.load(tmp_path).samples] == ["1.jpg", "1.jpg.jpg", "1.png"]
 
 
 def test_a_row_with_one_value_out_of_range_and_the_other_missing_is_left_out(tmp_path):
     add(tmp_path, "good")
     add(tmp_path, "bad", val="-2", aro=None, seed=1)
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["good"]
     assert dataset.counts() == {Reason.UNANNOTATED: 1}
 
 
 def test_an_excluded_row_says_which_value_is_wrong(tmp_path):
     write_csv(tmp_path, ["1.png,Happy,0.5,-3", "2.png,happiness,0,0", "3.png,1,0,high"])
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["1.png"]
     assert [one.detail for one in dataset.exclusions] == ["arousal -3", "expression 'happiness'", "arousal 'high'"]
 
@@ -145,19 +146,19 @@ def test_an_excluded_row_says_which_value_is_wrong(tmp_path):
 def test_a_path_that_is_no_picture_file_is_counted(tmp_path):
     write_csv(tmp_path, ["1.png,1,0,0", "folder,1,0,0", "nul\0,1,0,0"])
     (tmp_path / "folder").mkdir()
-    assert layouts.load(tmp_path).counts() == {Reason.UNREADABLE: 1, Reason.MISSING: 1}
+    assert loading.load(tmp_path).counts() == {Reason.UNREADABLE: 1, Reason.MISSING: 1}
 
 
 def test_a_picture_file_is_read_no_further_than_the_limit(tmp_path, monkeypatch):
     add(tmp_path, "good")
     monkeypatch.setattr("affect_dataset.rows.MAX_PICTURE_BYTES", 100)
     with pytest.raises(DatasetError, match="unreadable picture"):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_rows_are_read_a_bounded_number_ahead(tmp_path):
     add(tmp_path, "1")
-    (row,) = layouts.affectnet_rows(tmp_path).rows
+    (row,) = loading.affectnet_rows(tmp_path).rows
     taken = 0
 
     def endless():
@@ -188,23 +189,23 @@ def test_rows_are_read_a_bounded_number_ahead(tmp_path):
 def test_a_table_that_cannot_be_meant_is_refused_with_its_line(tmp_path, text, sentence):
     (tmp_path / "faces.csv").write_text(text, newline="")
     with pytest.raises(DatasetError, match=sentence):
-        layouts.load(tmp_path / "faces.csv")
+        loading.load(tmp_path / "faces.csv")
 
 
 def test_the_table_with_the_right_columns_is_found_among_others(tmp_path):
     write_csv(tmp_path, ["1.png,1,0,0"])
     (tmp_path / "people.csv").write_text("name,age\nsomebody,30\n")
-    assert [sample.id for sample in layouts.load(tmp_path).samples] == ["1.png"]
+    assert [sample.id for sample in loading.load(tmp_path).samples] == ["1.png"]
     (tmp_path / "again.csv").write_bytes((tmp_path / "faces.csv").read_bytes())
     with pytest.raises(DatasetError, match="found 3 CSV files, 2 with those columns"):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_a_table_is_found_beside_the_files_that_we_write(tmp_path):
     write_csv(tmp_path, ["1.png,1,0,0"])
-    for name in (layouts.SPLIT_FILE, layouts.EXCLUSIONS_FILE):
+    for name in (loading.SPLIT_FILE, loading.EXCLUSIONS_FILE):
         (tmp_path / name).write_bytes((tmp_path / "faces.csv").read_bytes())
-    assert len(layouts.load(tmp_path).samples) == 1
+    assert len(loading.load(tmp_path).samples) == 1
 
 
 def test_a_file_name_that_is_no_unicode_is_kept_as_it_is(tmp_path):
@@ -212,7 +213,7 @@ def test_a_file_name_that_is_no_unicode_is_kept_as_it_is(tmp_path):
     odd = os.fsdecode(b"\xff.png")
     (tmp_path / "1.png").rename(tmp_path / odd)
     (tmp_path / "faces.csv").write_bytes(b"path,expression,valence,arousal\n\xff.png,1,0,0\ngone-\xff.png,1,0,0\n")
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert [os.fsencode(sample.id) for sample in dataset.samples] == [b"\xff.png"]
     dataset.write_exclusions(tmp_path / "exclusions.csv")
     assert b"gone-\xff.png," in (tmp_path / "exclusions.csv").read_bytes()
@@ -222,7 +223,7 @@ def test_a_table_may_fix_validation_too_and_repeats_go_to_the_stricter_side(tmp_
     header = "path,expression,valence,arousal,split"
     write_csv(tmp_path, [f"{n}.png,1,0,0,{part}" for n, part in enumerate(Split)], header=header)
     (tmp_path / "0.png").write_bytes((tmp_path / "1.png").read_bytes())
-    dataset = layouts.load(tmp_path)
+    dataset = loading.load(tmp_path)
     assert {one.id: one.fixed_split for one in dataset.samples} == {"1.png": Split.VALIDATION, "2.png": Split.TEST}
     assert [(one.id, one.reason) for one in dataset.exclusions] == [("0.png", Reason.REPEATED)]
 
@@ -233,14 +234,14 @@ def test_a_folder_that_cannot_be_listed_is_one_sentence(tmp_path, monkeypatch):
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("affect_dataset.affectnet.os.listdir", refuse)
+    monkeypatch.setattr("affect_dataset.layouts.affectnet.os.listdir", refuse)
     with pytest.raises(DatasetError, match="cannot be read: Permission denied"):
-        layouts.load(tmp_path)
+        loading.load(tmp_path)
 
 
 def test_faces_that_cannot_be_finished_leave_nothing(tmp_path, monkeypatch, capsys):
     written = 0
-    draw = faces.draw_face
+    draw = synthetic.draw_face
 
     def full_disk(*arguments, **options):
         nonlocal written
@@ -249,7 +250,7 @@ def test_faces_that_cannot_be_finished_leave_nothing(tmp_path, monkeypatch, caps
             raise OSError(28, "No space left on device")
         return draw(*arguments, **options)
 
-    monkeypatch.setattr(faces, "draw_face", full_disk)
+    monkeypatch.setattr(synthetic, "draw_face", full_disk)
     assert faces_command(["--out", str(tmp_path / "new"), "--count", "8"]) == 2
     assert capsys.readouterr().err == f"faces: {tmp_path / 'new'} cannot be written: No space left on device\n"
     assert not list(tmp_path.iterdir())
@@ -258,8 +259,8 @@ def test_faces_that_cannot_be_finished_leave_nothing(tmp_path, monkeypatch, caps
 def test_faces_are_drawn_into_the_folder_one_stands_in(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    write_faces(faces.Path(), 1)
-    assert len(layouts.load(tmp_path / "here").samples) == 1
+    write_faces(synthetic.Path(), 1)
+    assert len(loading.load(tmp_path / "here").samples) == 1
 
 
 @pytest.mark.parametrize("options", [("--count", "0"), ("--count", "-8"), ("--count", "8", "--seed", "-1")])

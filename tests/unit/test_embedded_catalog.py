@@ -5,9 +5,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from affect_contract.models import Backbone, Task, fused, single
-from affect_contract.store import Entry
-from affect_serving.backend import AVAILABLE, END, Selector, Version
-from affect_serving.backends.embedded_catalog import (
+from affect_registry.store import Entry
+from affect_serving.backends.embedded.catalog import (
     announced,
     limited_to,
     needed,
@@ -16,7 +15,8 @@ from affect_serving.backends.embedded_catalog import (
     unanswered,
     without_failed,
 )
-from affect_serving.routing import route
+from affect_serving.core.backend import AVAILABLE, END, Selector, Version
+from affect_serving.core.routing import route
 
 FUSED = fused(Backbone.MOBILENET_V2)
 EXPRESSION, AFFECT = (single(Backbone.MOBILENET_V2, task) for task in Task)

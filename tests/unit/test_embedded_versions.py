@@ -11,12 +11,12 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
-from affect_contract import store
 from affect_contract.models import MODELS
-from affect_contract.store import CANARY, STABLE, Entry
-from affect_serving.backend import AVAILABLE, END, Selector
-from affect_serving.backends.embedded import EmbeddedBackend
-from tests.small_models import PAIR
+from affect_registry import store
+from affect_registry.store import CANARY, STABLE, Entry
+from affect_serving.backends.embedded.backend import EmbeddedBackend
+from affect_serving.core.backend import AVAILABLE, END, Selector
+from affect_testbed.small_models import PAIR
 from tests.tfserving.gateways import becomes
 
 NAME = PAIR[0]

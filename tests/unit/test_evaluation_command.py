@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affect_client.evaluation.__main__ import main
 from affect_contract.labels import LABELS
+from affect_evaluation.__main__ import main
 from tests.unit.client_gateway import FakeGateway, problem
 
 COUNT = 40

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from affect_client.evaluation.__main__ import main
-from affect_client.evaluation.comparison import compare, contenders, parse_condition
-from affect_client.evaluation.errors import EvaluationError
+from affect_evaluation.__main__ import main
+from affect_evaluation.comparison.differences import compare, contenders, parse_condition
+from affect_evaluation.errors import EvaluationError
 from tests.unit.evaluation_runs import write_run
 from tests.unit.evaluation_samples import write_samples
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from affect_client.evaluation.concurrency import Concurrency
 from affect_contract.errors import InvalidImage, Overloaded
+from affect_evaluation.asking.concurrency import Concurrency
 
 
 async def spend(concurrency, error=None):

@@ -7,15 +7,15 @@ import httpx
 import pytest
 
 from affect_client.errors import ServiceUnreachable
-from affect_client.evaluation import job
-from affect_client.evaluation.answers import read_answers
-from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.job import IN_FLIGHT, ask
-from affect_client.evaluation.pins import pins
-from affect_client.evaluation.predictions import read_rows
-from affect_client.evaluation.scoring import score
-from affect_client.http import AsyncClient
+from affect_client.http.client import AsyncClient
 from affect_contract.errors import ErrorCode
+from affect_evaluation.asking import job
+from affect_evaluation.asking.job import IN_FLIGHT, ask
+from affect_evaluation.asking.pins import pins
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.answers import read_answers
+from affect_evaluation.run.predictions import read_rows
+from affect_evaluation.scoring.scores import score
 from tests.unit.client_gateway import FakeGateway, problem
 from tests.unit.evaluation_samples import write_samples
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.pins import Pin, pins
-from affect_client.evaluation.predictions import FILE_NAME
-from affect_client.evaluation.run_folder import RUN_FILE, claim, identity
 from affect_contract.models import Backbone
 from affect_contract.schemas import ModelList, Prediction
+from affect_evaluation.asking.pins import Pin, pins
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.folder import RUN_FILE, claim, identity
+from affect_evaluation.run.predictions import FILE_NAME
 from tests.unit.client_gateway import FakeGateway
 from tests.unit.evaluation_samples import write_samples
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.predictions import PredictionLog, Row, read_rows
 from affect_contract.errors import FAULTS, ErrorCode
 from affect_contract.models import Backbone
 from affect_contract.schemas import Failure
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.predictions import PredictionLog, Row, read_rows
 
 
 def failure(number: int, code: ErrorCode = ErrorCode.INVALID_IMAGE) -> Row:

@@ -3,10 +3,10 @@
 import pytest
 
 from affect_client import AsyncGrpcClient
-from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.pins import probed_pins
 from affect_contract.models import Backbone, Task, fused, single
-from affect_serving.backend import AVAILABLE, Version
+from affect_evaluation.asking.pins import probed_pins
+from affect_evaluation.errors import EvaluationError
+from affect_serving.core.backend import AVAILABLE, Version
 from tests.gateway import FakeBackend, listening_gateway
 
 CATALOG = {

@@ -5,17 +5,17 @@ import random
 import numpy as np
 import pytest
 
-from affect_client.evaluation.answers import read_answers
-from affect_client.evaluation.errors import EvaluationError
-from affect_client.evaluation.predictions import PredictionLog, Row
-from affect_client.evaluation.scoring import score, score_baselines
-from affect_client.evaluation.study import STUDY
-from affect_client.evaluation.table import table
-from affect_client.evaluation.truth import Prior
 from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS, Expression
 from affect_contract.models import Backbone
 from affect_contract.schemas import AnsweringModel, Failure, Prediction
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.report.terminal_table import table
+from affect_evaluation.run.answers import read_answers
+from affect_evaluation.run.predictions import PredictionLog, Row
+from affect_evaluation.run.truth import Prior
+from affect_evaluation.scoring.scores import score, score_baselines
+from affect_evaluation.scoring.study import STUDY
 from tests.unit.evaluation_samples import WITHOUT_AFFECT, write_samples
 
 COUNT = 24

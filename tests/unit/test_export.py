@@ -24,11 +24,11 @@ from affect_contract.models import (
     Task,
 )
 from affect_contract.preprocess import preprocess
-from affect_contract.store import WARMUP_FILE
-from affect_training.backbones import _scale, build_base, build_head
-from affect_training.export import decode_pictures, export
-from affect_training.recipe import STUDY
-from affect_training.warmup import write_warmup
+from affect_registry.store import WARMUP_FILE
+from affect_training.export.saved_model import decode_pictures, export
+from affect_training.export.warmup import write_warmup
+from affect_training.networks.backbones import _scale, build_base, build_head
+from affect_training.recipes.recipe import STUDY
 
 SCALES = {Task.CLASSIFICATION: 20.0, Task.REGRESSION: 300.0}
 """Make the answers of untrained heads differ between pictures, and the affect leave [-1, 1]."""

@@ -7,8 +7,8 @@ import pytest
 
 from affect_contract.labels import Expression
 from affect_contract.preprocess import SIDE
-from affect_dataset.expressions import CENTRES
-from affect_dataset.faces import draw_face
+from affect_dataset.faces.features import CENTRES
+from affect_dataset.faces.synthetic import draw_face
 
 
 def face(expression, valence=None, arousal=None, *, seed=0, side=SIDE):

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 
 from affect_contract.models import Backbone
-from affect_dataset import layouts
+from affect_dataset import loading
 from affect_dataset.samples import Split
 from affect_dataset.shards import WHOLE, Shard
 from affect_dataset.split import read_or_assign
-from affect_training import basis, feature_job, features
-from affect_training.basis import cache_of
+from affect_training import preparation
 from affect_training.errors import TrainingError
-from affect_training.feature_job import FeatureOrder
-from affect_training.inputs import in_order
-from affect_training.weights import file_name
+from affect_training.features import extraction, job
+from affect_training.features.job import FeatureOrder
+from affect_training.loop.batches import in_order
+from affect_training.networks.weights import file_name
+from affect_training.preparation import cache_of
 from tests.unit.training_pictures import write_samples
 
 PICTURES = 47
@@ -32,9 +33,9 @@ def small_base(*_: object, **__: object) -> keras.Model:
 @pytest.fixture
 def data(tmp_path, monkeypatch):
     """A data set whose split leaves out a test part, with small chunks and a small base."""
-    monkeypatch.setattr(basis, "build_base", small_base)
-    monkeypatch.setattr(features, "BATCH_SIZE", 4)
-    monkeypatch.setattr(features, "_BATCHES_A_CHUNK", 1)
+    monkeypatch.setattr(preparation, "build_base", small_base)
+    monkeypatch.setattr(extraction, "BATCH_SIZE", 4)
+    monkeypatch.setattr(extraction, "_BATCHES_A_CHUNK", 1)
     folder = tmp_path / "data"
     rows = [
         f"{one.path.name},{int(one.expression)},{one.valence},{one.arousal}" for one in write_samples(folder, PICTURES)
@@ -45,16 +46,16 @@ def data(tmp_path, monkeypatch):
     return folder
 
 
-def extract(data, cache, shard: Shard = WHOLE) -> feature_job.Extracted:
+def extract(data, cache, shard: Shard = WHOLE) -> job.Extracted:
     order = FeatureOrder(
         data=data, cache=cache, backbones=(BACKBONE,), weights=[str(data.with_name("weights"))], shard=shard
     )
-    (done,) = feature_job.run(order, lambda line: None)
+    (done,) = job.run(order, lambda line: None)
     return done
 
 
 def wanted(data) -> list[str]:
-    dataset = layouts.load(data)
+    dataset = loading.load(data)
     assignment, _ = read_or_assign(dataset)
     return [one.digest for part in (Split.TRAIN, Split.VALIDATION) for one in assignment.samples(dataset, part)]
 
@@ -97,7 +98,7 @@ class Killed(BaseException):
 
 def test_a_part_that_is_killed_and_started_again_changes_nothing(data, tmp_path, monkeypatch):
     extract(data, tmp_path / "whole")
-    write = features.FeatureCache.add
+    write = extraction.FeatureCache.add
     added = []
 
     def die(self, digests, array):
@@ -106,11 +107,11 @@ def test_a_part_that_is_killed_and_started_again_changes_nothing(data, tmp_path,
         added.append(len(digests))
         write(self, digests, array)
 
-    monkeypatch.setattr(features.FeatureCache, "add", die)
+    monkeypatch.setattr(extraction.FeatureCache, "add", die)
     with pytest.raises(Killed):
         extract(data, tmp_path / "torn", Shard(1, 2))
     monkeypatch.undo()
-    monkeypatch.setattr(basis, "build_base", small_base)
+    monkeypatch.setattr(preparation, "build_base", small_base)
     again = extract(data, tmp_path / "torn", Shard(1, 2))
     assert again.computed == again.pictures - 12
     extract(data, tmp_path / "torn", Shard(2, 2))
@@ -120,4 +121,4 @@ def test_a_part_that_is_killed_and_started_again_changes_nothing(data, tmp_path,
 def test_a_network_that_is_trained_whole_has_no_features(data, tmp_path):
     order = FeatureOrder(data=data, cache=tmp_path / "cache", backbones=(Backbone.CUSTOM_CNN,))
     with pytest.raises(TrainingError, match="trained from scratch and has no features"):
-        feature_job.run(order, print)
+        job.run(order, print)

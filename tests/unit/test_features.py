@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from affect_contract.models import Backbone
-from affect_training import features
-from affect_training.backbones import build_base
-from affect_training.feature_cache import FeatureCache
-from affect_training.features import extract
-from affect_training.inputs import Pictures, in_order
-from affect_training.loop import predict
+from affect_training.features import extraction
+from affect_training.features.cache import FeatureCache
+from affect_training.features.extraction import extract
+from affect_training.loop.batches import Pictures, in_order
+from affect_training.loop.epochs import predict
+from affect_training.networks.backbones import build_base
 from tests.unit.training_pictures import write_samples
 
 DIGESTS = [f"{number:064x}" for number in range(5)]
@@ -72,8 +72,8 @@ def test_extraction_runs_the_base_over_each_picture_once(cache, base, tmp_path):
 
 def test_an_interrupted_extraction_keeps_its_finished_chunks(cache, base, tmp_path, monkeypatch):
     samples = write_samples(tmp_path / "pictures", 12)
-    monkeypatch.setattr(features, "BATCH_SIZE", 4)
-    monkeypatch.setattr(features, "_BATCHES_A_CHUNK", 1)
+    monkeypatch.setattr(extraction, "BATCH_SIZE", 4)
+    monkeypatch.setattr(extraction, "_BATCHES_A_CHUNK", 1)
     samples[9].path.write_bytes(b"gone bad")
     with pytest.raises(Exception, match="no JPEG, PNG or WebP"):
         extract(base, samples, cache)

@@ -8,24 +8,24 @@ import pytest
 
 from affect_contract.models import Backbone, Task
 from affect_contract.preprocess import SHAPE
-from affect_dataset import layouts
-from affect_training.backbones import build_base, build_head, chain, parts
+from affect_dataset import loading
 from affect_training.errors import TrainingError
-from affect_training.fine_tuning import fine_tune
-from affect_training.folding import folded
-from affect_training.inputs import read_picture
-from affect_training.joint import JointNetwork, unfreeze
-from affect_training.loop import measured
+from affect_training.loop.batches import read_picture
+from affect_training.loop.epochs import measured
+from affect_training.loop.fine_tuning import fine_tune
+from affect_training.networks.backbones import build_base, build_head, chain, parts
+from affect_training.networks.folding import folded
+from affect_training.networks.joint import JointNetwork, unfreeze
+from affect_training.networks.weights import Origin, Weights
 from affect_training.preconditions import require_labels, require_trainable
-from affect_training.recipe import FineTuning, Precision, Watched
-from affect_training.weights import Origin, Weights
+from affect_training.recipes.recipe import FineTuning, Precision, Watched
 
 TINY = FineTuning(averaging=0.0, epochs=3, batch_size=8, hidden_units=8, sides=((1, 32), (2, 64)), learning_rate=1e-3)
 
 
 @pytest.fixture
 def samples(faces):
-    return layouts.load(faces).samples[:20]
+    return loading.load(faces).samples[:20]
 
 
 def random_base(backbone=Backbone.MOBILENET_V2):
@@ -78,7 +78,7 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(tmp_path, samp
 
     whole_epochs, whole = trained(tmp_path / "whole.npz")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("affect_training.checkpoint.Checkpoint.save", stopping_after(2, Stopped))
+        patched.setattr("affect_training.loop.checkpoint.Checkpoint.save", stopping_after(2, Stopped))
         with pytest.raises(Stopped):
             trained(tmp_path / "resumed.npz")
     resumed_epochs, resumed = trained(tmp_path / "resumed.npz")
@@ -96,7 +96,7 @@ def test_averaged_weights_are_the_running_mean_of_what_the_steps_gave(tmp_path, 
     head = heads_of(base, [Task.REGRESSION])[Task.REGRESSION]
     after_each = []
     monkeypatch.setattr(
-        "affect_training.checkpoint.Checkpoint.save", lambda *_: after_each.append(head.get_weights()[-1])
+        "affect_training.loop.checkpoint.Checkpoint.save", lambda *_: after_each.append(head.get_weights()[-1])
     )
     recipe = replace(TINY, epochs=3, batch_size=12, averaging=0.75)
     fine_tune(base, {Task.REGRESSION: head}, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz")
@@ -110,7 +110,7 @@ def test_averaged_weights_are_the_running_mean_of_what_the_steps_gave(tmp_path, 
 @pytest.mark.parametrize("averaging", [0.0, 0.5])
 def test_the_kept_epoch_is_the_one_with_the_best_measure(tmp_path, samples, averaging, monkeypatch):
     monkeypatch.setattr(
-        "affect_training.fine_tuning._learning_rate", lambda recipe, step, steps: 1e-4 if 2 * step < steps else 0.1
+        "affect_training.loop.fine_tuning._learning_rate", lambda recipe, step, steps: 1e-4 if 2 * step < steps else 0.1
     )
     base = random_base()
     unfreeze(base, "Conv_1")
@@ -176,7 +176,7 @@ def test_mixed_precision_trains_float32_weights_to_about_the_same(tmp_path, samp
 
 
 def stopping_after(epochs, exception):
-    from affect_training.checkpoint import Checkpoint  # noqa: PLC0415 - the method as it is before it is replaced
+    from affect_training.loop.checkpoint import Checkpoint  # noqa: PLC0415 - the method as it is before it is replaced
 
     save = Checkpoint.save
 

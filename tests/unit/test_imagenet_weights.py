@@ -6,8 +6,8 @@ import pytest
 
 from affect_contract.models import Backbone
 from affect_training import imagenet
-from affect_training.backbones import build_base
-from affect_training.weights import Origin, Weights
+from affect_training.networks.backbones import build_base
+from affect_training.networks.weights import Origin, Weights
 
 
 def test_what_was_downloaded_is_what_a_training_reads_from_the_folder(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from affect_contract.store import PROVENANCE_FILE
+from affect_registry.store import PROVENANCE_FILE
 from tests.conftest import ROOT, command
 
 SCRIPT = """

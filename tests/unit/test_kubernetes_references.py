@@ -7,20 +7,20 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
-from affect_client import models_command
 from affect_client.access import KEY_VARIABLE
-from affect_client.evaluation import __main__ as evaluation
-from affect_client.evaluation.comparison import parse_condition
-from affect_contract import server_files
 from affect_contract.models import Task
-from affect_contract.store import CANARY, STABLE
-from affect_dataset import faces
+from affect_dataset.faces import __main__ as faces_command
 from affect_dataset.shards import INDEX_VARIABLE
+from affect_evaluation import __main__ as evaluation
+from affect_evaluation.comparison.differences import parse_condition
+from affect_models import __main__ as models_command
+from affect_registry import server_files
+from affect_registry.store import CANARY, STABLE
 from affect_serving.__main__ import read_settings
-from affect_serving.metrics import Metrics
 from affect_serving.settings import Settings
+from affect_serving.telemetry.metrics import Metrics
 from affect_training import __main__ as training
-from affect_training import features_command
+from affect_training.features import command as features_command
 from tests.conftest import ROOT
 from tests.dockerfiles import dockerfile
 from tests.locust_options import locust_options
@@ -64,7 +64,7 @@ def parsed(command: list[str]) -> argparse.Namespace | Settings:
     if program == "locust":
         return locust_options(rest)
     assert command[:3] == ["python", "-m", "affect_dataset.faces"], command
-    return faces._parser().parse_args(command[3:])
+    return faces_command._parser().parse_args(command[3:])
 
 
 @each_container

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from affect_serving.log_writer import LogWriter
+from affect_serving.telemetry.log_writer import LogWriter
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from affect_training.losses import AffectLoss, SmoothedCrossEntropy
+from affect_training.loop.losses import AffectLoss, SmoothedCrossEntropy
 
 
 def test_the_cross_entropy_is_that_of_keras():

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from affect_client.evaluation import metrics
-from affect_client.evaluation.metrics import (
+from affect_evaluation.scoring import metrics
+from affect_evaluation.scoring.metrics import (
     classification,
     cohen_kappa,
     concordance,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tensorflow.core.framework import types_pb2
 
-from affect_client import models_command
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
-from affect_contract.store import STABLE, WARMUP_FILE, Entry, write
-from tests.tfserving.made_up_models import signature
+from affect_models import __main__ as models_command
+from affect_registry.store import STABLE, WARMUP_FILE, Entry, write
+from affect_testbed.model_server.made_up_models import signature
 from tests.unit.sound_models import NAME, records, run, write_signatures, write_sound_models
 
 

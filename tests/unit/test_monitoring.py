@@ -12,12 +12,12 @@ import yaml
 
 from affect_contract.errors import AffectError, ErrorCode
 from affect_serving.app import running_gateway
-from affect_serving.http import create_http_app
-from affect_serving.metrics import Rejection
+from affect_serving.http.service import create_http_app
 from affect_serving.settings import Settings
+from affect_serving.telemetry.metrics import Rejection
+from affect_testbed.pictures import encoded, patches
 from tests.conftest import ROOT
 from tests.gateway import FakeBackend
-from tests.pictures import encoded, patches
 
 DASHBOARD = ROOT / "monitoring" / "grafana" / "affect.json"
 RULES = ROOT / "monitoring" / "prometheus" / "rules.yaml"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from affect_client.predict import find_pictures, main
+from affect_client.predict_command import find_pictures, main
 from tests.unit import client_gateway
 from tests.unit.client_gateway import FakeGateway
 from tests.unit.rpc_gateway import ANSWER, ToldService, listening
 
-COMMAND = [sys.executable, "-m", "affect_client.predict"]
+COMMAND = [sys.executable, "-m", "affect_client.predict_command"]
 
 
 @pytest.fixture
@@ -242,5 +242,5 @@ def test_a_reader_that_has_seen_enough_is_no_accident(url, tmp_path):
     "module", ["numpy", "PIL", "sklearn", "scipy", "krippendorff", "affect_dataset", "affect_serving"]
 )
 def test_asking_for_pictures_loads_no(module):
-    code = f"import sys, affect_client.predict; sys.exit({module!r} in sys.modules)"
+    code = f"import sys, affect_client.predict_command; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

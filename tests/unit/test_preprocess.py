@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from affect_contract.errors import AffectError, InvalidImage, TooLarge
 from affect_contract.preprocess import MAX_IMAGE_BYTES, SHAPE, preprocess
-from tests.pictures import animated, encoded, patches, png_header, webp_header
+from affect_testbed.pictures import animated, encoded, patches, png_header, webp_header
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "preprocess.json"
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affect_contract import promotion, pruning, store
 from affect_contract.models import Backbone
-from affect_contract.publication import publish
-from affect_contract.store import CANARY, PREVIOUS, STABLE, Entry, StoreError
+from affect_registry import promotion, pruning, store
+from affect_registry.publication import publish
+from affect_registry.store import CANARY, PREVIOUS, STABLE, Entry, StoreError
 from tests.unit.version_directories import NAME, OTHER, entry, write_models, write_version
 
 
@@ -123,7 +123,7 @@ def test_a_publish_that_moves_a_label_gives_servers_time_to_read_what_it_names(t
         pauses.append(seconds)
         seen.append(store.read(tmp_path)[NAME])
 
-    monkeypatch.setattr("affect_contract.publication.time.sleep", sleep)
+    monkeypatch.setattr("affect_registry.publication.time.sleep", sleep)
     for _ in range(3):
         publish(tmp_path, {NAME: write_version(tmp_path / ".staged", NAME, 1)}, notice_s=7.0)
     assert pauses == [7.0], "the first publish and the first canary move no label"
@@ -155,7 +155,7 @@ def test_a_prune_that_was_killed_leaves_no_half_version_and_is_tidied_up(tmp_pat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("affect_contract.pruning.sync_folder", killed)
+        patch.setattr("affect_registry.pruning.sync_folder", killed)
         pruning.prune(tmp_path, 1)
     assert store.versions_on_disk(tmp_path / NAME) == (2, 3)
     assert pruning.prune(tmp_path, 1) == [tmp_path / NAME / "2"]

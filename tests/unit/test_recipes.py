@@ -2,22 +2,22 @@
 
 import pytest
 
-from affect_training import recipes
 from affect_training.errors import TrainingError
-from affect_training.recipe import FineTuning, Recipe
+from affect_training.recipes.files import load_recipe, recipe_names
+from affect_training.recipes.recipe import FineTuning, Recipe
 
 
-@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_is_read_and_gives_its_command(name):
-    assert isinstance(recipes.load(name), Recipe)
+    assert isinstance(load_recipe(name), Recipe)
 
 
 def test_the_study_is_what_the_defaults_are():
-    assert recipes.load("study") == Recipe()
+    assert load_recipe("study") == Recipe()
 
 
 def test_the_best_recipe_is_what_the_defaults_of_fine_tuning_are_but_for_small_pictures_first():
-    best = recipes.load("best")
+    best = load_recipe("best")
     assert best == FineTuning(sides=best.sides)
 
 
@@ -37,6 +37,6 @@ def test_a_recipe_that_cannot_be_is_refused_with_its_key(tmp_path, text, sentenc
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(TrainingError) as refused:
-        recipes.load(str(path))
+        load_recipe(str(path))
     assert sentence in str(refused.value)
     assert str(path) in str(refused.value)

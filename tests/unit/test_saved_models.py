@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affect_contract.saved_models import SavedModelError, WarmupRecord, checksum, read_signatures, read_warmup
+from affect_registry.saved_models import SavedModelError, WarmupRecord, checksum, read_signatures, read_warmup
 from tests.unit.sound_models import records
 
 

@@ -3,12 +3,12 @@
 import pytest
 from google.protobuf import text_format
 
-from affect_client import models_command
 from affect_contract.models import ALLOWED_BATCH_SIZES
 from affect_contract.proto.tfserving.v1 import server_files_pb2
-from affect_contract.saved_models import read_warmup
-from affect_contract.server_files import write_missing
-from affect_contract.store import WARMUP_FILE
+from affect_models import __main__ as models_command
+from affect_registry.saved_models import read_warmup
+from affect_registry.server_files import write_missing
+from affect_registry.store import WARMUP_FILE
 from tests.unit.sound_models import NAME, run, write_sound_models
 
 

@@ -7,14 +7,14 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 
-from affect_contract import store
 from affect_contract.errors import ModelNotReady, Overloaded, UnknownModel
 from affect_contract.models import Backbone, Task, fused, single
+from affect_registry import store
 from affect_serving.__main__ import main, read_settings
-from affect_serving.backend import AVAILABLE, Selector, ServingError, Version
-from affect_serving.backends.embedded import EmbeddedBackend
-from affect_serving.cpus import usable_cpus
-from affect_serving.routing import route
+from affect_serving.backends.embedded.backend import EmbeddedBackend
+from affect_serving.core.backend import AVAILABLE, Selector, ServingError, Version
+from affect_serving.core.cpus import usable_cpus
+from affect_serving.core.routing import route
 from affect_serving.settings import Settings
 from tests.conftest import ROOT
 

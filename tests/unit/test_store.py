@@ -10,10 +10,11 @@ from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affect_contract import files, publication, store
+from affect_contract import atomic_files
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as ours
-from affect_contract.publication import publication_steps
-from affect_contract.store import CANARY, STABLE, Entry, StoreError
+from affect_registry import publication, store
+from affect_registry.publication import publication_steps
+from affect_registry.store import CANARY, STABLE, Entry, StoreError
 
 publish = partial(publication.publish, notice_s=0.0)
 
@@ -250,10 +251,10 @@ def test_the_official_protocol_reads_what_is_written_and_means_the_same(tmp_path
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    files.write_atomically(path, "old")
-    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    atomic_files.write_atomically(path, "old")
+    monkeypatch.setattr(atomic_files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        files.write_atomically(path, "new")
+        atomic_files.write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o644

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from affect_client.evaluation import metrics
 from affect_contract.models import Task
-from affect_training.backbones import build_head
-from affect_training.recipe import Recipe
-from affect_training.temperature import apply, expected_calibration_error, fitted
+from affect_evaluation.scoring import metrics
+from affect_training.loop.temperature import apply, expected_calibration_error, fitted
+from affect_training.networks.backbones import build_head
+from affect_training.recipes.recipe import Recipe
 
 
 def test_the_temperature_makes_confidence_honest_and_changes_no_winner():

@@ -9,10 +9,10 @@ from affect_contract.errors import (
     UnknownModel,
 )
 from affect_contract.models import MODELS
-from affect_serving.backend import Selector
+from affect_serving.core.backend import Selector
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.server import END, LOADING, ModelServer, ServedVersion
 from tests.tfserving.gateways import FUSED, IMAGES, ask, backend_of
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import END, LOADING, ModelServer, ServedVersion
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import grpc
 import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
-from affect_serving.backends.tfserving_channel import OPTIONS, open_channel
+from affect_serving.backends.tfserving.channel import OPTIONS, open_channel
 from affect_serving.settings import Settings
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.server import ModelServer, serve
 from tests.tfserving.gateways import FUSED
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import ModelServer, serve
 
 STATUS = get_model_status_pb2.GetModelStatusRequest()
 STATUS.model_spec.name = FUSED.name
@@ -46,7 +46,7 @@ async def test_a_connection_that_swallows_everything_is_replaced_by_one_that_wor
         "grpc.http2.ping_timeout_ms": 500,
     }
     monkeypatch.setattr(
-        "affect_serving.backends.tfserving_channel.OPTIONS",
+        "affect_serving.backends.tfserving.channel.OPTIONS",
         tuple((name, quicker.get(name, value)) for name, value in OPTIONS),
     )
     grpc_server, port = serve(ModelServer(served(FUSED.name)))

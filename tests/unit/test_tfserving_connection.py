@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.server import ModelServer, serve
 from tests.tfserving.gateways import (
     FUSED,
     JPEG,
     gateway_at,
 )
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import ModelServer, serve
 
 
 async def test_a_web_server_on_the_port_is_said_to_be_one():

@@ -13,7 +13,10 @@ from affect_contract.errors import (
     ModelNotReady,
     Overloaded,
 )
-from affect_serving.backends.tfserving_errors import MEANINGS
+from affect_serving.backends.tfserving.errors import MEANINGS
+from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.process import free_port
+from affect_testbed.model_server.server import ModelServer, serve
 from tests.tfserving.gateways import (
     FUSED,
     JPEG,
@@ -25,9 +28,6 @@ from tests.tfserving.gateways import (
     is_not_ready,
     is_ready,
 )
-from tests.tfserving.made_up_models import served
-from tests.tfserving.model_server import ModelServer, serve
-from tests.tfserving.process import free_port
 
 
 @pytest.fixture

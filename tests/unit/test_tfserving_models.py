@@ -6,9 +6,9 @@ from tensorflow.core.framework import types_pb2
 from affect_contract.errors import (
     ErrorCode,
 )
+from affect_testbed.model_server.made_up_models import served, tensor_info
+from affect_testbed.model_server.server import LOADING, ModelServer, ServedVersion
 from tests.tfserving.gateways import FUSED, JPEG, gateway_of
-from tests.tfserving.made_up_models import served, tensor_info
-from tests.tfserving.model_server import LOADING, ModelServer, ServedVersion
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affect_serving.request_context import RequestContext
-from affect_serving.trace_context import trace_context
+from affect_serving.telemetry.request_context import RequestContext
+from affect_serving.telemetry.trace_context import trace_context
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{PARENT}-01"

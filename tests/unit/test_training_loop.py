@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from affect_contract.models import Backbone, Task
-from affect_training import devices, loop
-from affect_training.backbones import build_base, build_head, chain
+from affect_training import devices
 from affect_training.errors import TrainingError
-from affect_training.examples import labels, weights
-from affect_training.inputs import Pictures, divisible, shuffled
-from affect_training.loop import Examples, evaluate, predict, train
-from affect_training.recipe import STUDY, ClassWeights
-from affect_training.weights import Origin, Weights
+from affect_training.loop import epochs
+from affect_training.loop.batches import Pictures, divisible, shuffled
+from affect_training.loop.epochs import Examples, evaluate, predict, train
+from affect_training.loop.targets import labels, weights
+from affect_training.networks.backbones import build_base, build_head, chain
+from affect_training.networks.weights import Origin, Weights
+from affect_training.recipes.recipe import STUDY, ClassWeights
 from tests.unit.training_pictures import Features, write_samples
 
 FEATURES = 12
@@ -85,11 +86,11 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(epoch_of_death, res
             raise Stopped
         return real(*args, epoch=epoch, **kwargs)
 
-    real = loop._train_epoch
-    monkeypatch.setattr(loop, "_train_epoch", dies)
+    real = epochs._train_epoch
+    monkeypatch.setattr(epochs, "_train_epoch", dies)
     with pytest.raises(Stopped):
         head_after_training(tmp_path / "torn", recipe=recipe)
-    monkeypatch.setattr(loop, "_train_epoch", real)
+    monkeypatch.setattr(epochs, "_train_epoch", real)
     resumed, continued = head_after_training(tmp_path / "torn", recipe=recipe)
     assert equal(undisturbed, resumed)
     assert [epoch["val_loss"] for epoch in continued] == [epoch["val_loss"] for epoch in history]

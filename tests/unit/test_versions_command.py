@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from affect_client import models_command
-from affect_contract import promotion, store
-from affect_contract.store import CANARY, PREVIOUS, STABLE
+from affect_models import __main__ as models_command
+from affect_registry import promotion, store
+from affect_registry.store import CANARY, PREVIOUS, STABLE
+from affect_testbed.model_server.following import following_server
+from affect_testbed.model_server.process import free_port
 from tests.gateway import FakeBackend, listening_gateway
-from tests.tfserving.following import following_server
-from tests.tfserving.process import free_port
 from tests.unit.evaluation_runs import write_run
 from tests.unit.evaluation_samples import write_samples
 from tests.unit.version_directories import NAME, OTHER, entry, write_models
@@ -180,7 +180,7 @@ def test_nobody_to_ask_is_no_reason_to_go_on(models, run):
 
 def test_files_alone_are_changed_in_steps_that_a_server_has_time_to_read(models, run, monkeypatch):
     seen = []
-    monkeypatch.setattr("affect_client.rollout.time.sleep", lambda seconds: seen.append((seconds, stands(models))))
+    monkeypatch.setattr("affect_registry.rollout.time.sleep", lambda seconds: seen.append((seconds, stands(models))))
     assert run("promote", "--version", 3, "--files-only")[0] == 0
     assert seen == [
         (3.0, ((1, 2, 3), {STABLE: 1, CANARY: 2})),
@@ -235,7 +235,7 @@ def test_a_command_that_is_stopped_while_it_waits_puts_everything_back(models, s
 
 def waiting(models, *arguments):
     """The command as a process that waits for a server."""
-    words = [sys.executable, "-m", "affect_client.models_command", "promote", "--models", str(models), *arguments]
+    words = [sys.executable, "-m", "affect_models.__main__", "promote", "--models", str(models), *arguments]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ)
     assert process.stderr
     assert "waiting: " in process.stderr.readline()
@@ -367,7 +367,7 @@ def test_what_cannot_be_judged_promotes_nothing(models, server, run, runs, tmp_p
 def test_without_what_scores_are_made_with_a_gate_names_it_and_the_rest_works(models):
     code = (
         "import sys; sys.modules.update(scipy=None, sklearn=None, matplotlib=None); "
-        "from affect_client.models_command import main; sys.exit(main(sys.argv[1:]))"
+        "from affect_models.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
 
     def call(*words):

@@ -4,11 +4,11 @@ from pathlib import Path, PurePosixPath
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-from affect_contract import store
 from affect_contract.models import MODELS
-from affect_contract.server_files import write_missing
-from affect_contract.store import Entry
-from tests.tfserving.made_up_models import signature
+from affect_registry import store
+from affect_registry.server_files import write_missing
+from affect_registry.store import Entry
+from affect_testbed.model_server.made_up_models import signature
 
 NAME = "mobilenet_v2_affect"
 OTHER = "densenet121_affect"

@@ -8,14 +8,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from affect_contract.models import Task
-from affect_contract.store import StoreError
-from affect_dataset.layouts import SPLIT_FILE
+from affect_dataset.loading import SPLIT_FILE
 from affect_dataset.samples import DatasetError
-from affect_training import features_command, recipes
+from affect_registry.store import StoreError
 from affect_training.arguments import add_basis_arguments, basis, fraction, positive, several, whole
 from affect_training.errors import TrainingError
-from affect_training.quiet import quiet_start
-from affect_training.recipe import STUDY, ClassWeights, FineTuning, Mode, Precision, Recipe
+from affect_training.features import command as features_command
+from affect_training.quiet_tensorflow import quiet_start
+from affect_training.recipes.files import DEFAULT_RECIPES, load_recipe, recipe_names
+from affect_training.recipes.recipe import STUDY, ClassWeights, FineTuning, Mode, Precision, Recipe
 
 _FEATURES: Final = "features"
 _INTERRUPTED: Final = 130
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace, say: Callable[[str], None]) -> None:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     """The recipe that was named, or the mode's own."""
-    recipe = recipes.load(options.recipe or recipes.DEFAULTS[options.mode or Mode.FROZEN])
+    recipe = load_recipe(options.recipe or DEFAULT_RECIPES[options.mode or Mode.FROZEN])
     mode = Mode.FINE_TUNE if isinstance(recipe, FineTuning) else Mode.FROZEN
     if options.mode not in {None, mode}:
         raise TrainingError(f"--recipe {options.recipe} is for --mode {mode}, not {options.mode}: leave --mode out")
@@ -125,7 +126,7 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--recipe",
         metavar="NAME|FILE",
-        help=f"{' or '.join(recipes.names())}, or a TOML file "
+        help=f"{' or '.join(recipe_names())}, or a TOML file "
         "(default: study for --mode frozen, best for --mode fine-tune)",
     )
     group.add_argument("--hidden-units", type=whole(1), help=f"default: {STUDY.hidden_units}")

@@ -49,7 +49,7 @@ def add_basis_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def basis(options: argparse.Namespace) -> dict[str, Any]:
-    """What was said of them, as keyword arguments of `affect_training.basis.Basis`."""
+    """What was said of them, as keyword arguments of `affect_training.preparation.Basis`."""
     names = ("data", "cache", "backbones", "weights", "seed", "split_file", "split_seed", "fractions")
     return {name: getattr(options, name) for name in names}
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affect_contract.models import Backbone
-from affect_training.backbones import build_base, parts
 from affect_training.errors import TrainingError
-from affect_training.weights import PRETRAINED, Origin, Weights, file_name
+from affect_training.networks.backbones import build_base, parts
+from affect_training.networks.weights import PRETRAINED, Origin, Weights, file_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from affect_contract.models import DISPLAY_NAMES, Backbone, Task
-from affect_training.loop import Epoch
+from affect_training.loop.epochs import Epoch
 
 _COLOURS: Final = {"mobilenet_v2": "#0072B2", "densenet121": "#D55E00", "custom_cnn": "#009E73"}
 """Okabe and Ito's palette: told apart by people who see red and green alike."""

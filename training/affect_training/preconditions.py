@@ -9,9 +9,9 @@ from affect_contract.models import Task
 from affect_dataset.samples import Sample
 from affect_training import devices
 from affect_training.errors import TrainingError
-from affect_training.examples import usable
-from affect_training.joint import require_layer
-from affect_training.recipe import FineTuning, Recipe, Watched
+from affect_training.loop.targets import usable
+from affect_training.networks.joint import require_layer
+from affect_training.recipes.recipe import FineTuning, Recipe, Watched
 
 _WATCHED_TASK: Final = {Watched.ACCURACY: Task.CLASSIFICATION, Watched.CONCORDANCE: Task.REGRESSION}
 """The task without which a measure is not there."""

@@ -11,20 +11,23 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
-from affect_contract import store
+from affect_contract.atomic_files import write_json
 from affect_contract.models import Backbone, ServedModel, Task, fused, single
-from affect_contract.publication import publish
-from affect_dataset import layouts, split
+from affect_dataset import loading, split
 from affect_dataset.samples import Dataset, Split
-from affect_training import devices, plots, records
-from affect_training.basis import Basis, cache_of, calibrate_random, divided, initial_bases
+from affect_registry import store
+from affect_registry.publication import publish
+from affect_training import devices, plots
 from affect_training.errors import TrainingError
-from affect_training.exporting import export_network
+from affect_training.export.any_backend import export_network
+from affect_training.export.provenance import write_provenance
+from affect_training.export.warmup import write_warmup
+from affect_training.history import history_of, library_versions, shared_facts
+from affect_training.modes import Course, Trained, train_end_to_end, train_heads, train_together
+from affect_training.networks.weights import Weights
 from affect_training.preconditions import require_labels, require_trainable
-from affect_training.recipe import STUDY, FineTuning, Recipe, fingerprint, recipe_for
-from affect_training.stages import Course, Trained, train_end_to_end, train_heads, train_together
-from affect_training.warmup import write_warmup
-from affect_training.weights import Weights
+from affect_training.preparation import Basis, cache_of, calibrate_random, divided, initial_bases
+from affect_training.recipes.recipe import STUDY, FineTuning, Recipe, fingerprint, recipe_for
 
 _WORKSPACES = ".training"
 _RUNS = "runs"
@@ -74,7 +77,7 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
     recipes = {backbone: recipe_for(backbone, order.recipe, order.overrides) for backbone in order.backbones}
     for backbone, recipe in recipes.items():
         require_trainable(recipe, order.tasks, bases.get(backbone))
-    dataset = layouts.load(order.data, progress=tqdm)
+    dataset = loading.load(order.data, progress=tqdm)
     assignment = divided(order, dataset, report)
     for part in (Split.TRAIN, Split.VALIDATION):
         require_labels(order.tasks, assignment.samples(dataset, part))
@@ -89,8 +92,8 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
         calibrate_random(bases, chosen, course.training, order.cache, report)
         trained = _train(order, bases, recipes, course)
         _report_calibration(trained, report)
-        facts = records.shared_facts(dataset.digest, _split_facts(assignment), order.seed)
-        history = records.history(trained, {backbone: one.origin for backbone, one in chosen.items()}, facts)
+        facts = shared_facts(dataset.digest, _split_facts(assignment), order.seed)
+        history = history_of(trained, {backbone: one.origin for backbone, one in chosen.items()}, facts)
         return _publish(order, workspace, trained, history, dataset, assignment)
 
 
@@ -116,7 +119,7 @@ def _key(
     recipes: Mapping[Backbone, Recipe],
 ) -> str:
     origins = {backbone: (one.origin, str(one.folder)) for backbone, one in chosen.items()}
-    libraries = records.library_versions()
+    libraries = library_versions()
     split_digest = fingerprint(sorted(assignment.by_id.items()))
     return fingerprint(dataset.digest, split_digest, origins, dict(recipes), order.tasks, order.seed, libraries)
 
@@ -174,9 +177,9 @@ def _publish(
     version = publish(order.models, staged, base_path=order.base_path, promote=order.promote)
     shutil.rmtree(workspace / "export")
     shutil.rmtree(workspace / "checkpoints")
-    records.write_json(workspace / "history.json", history)
-    split.write(assignment, workspace / layouts.SPLIT_FILE)
-    dataset.write_exclusions(workspace / layouts.EXCLUSIONS_FILE)
+    write_json(workspace / "history.json", history)
+    split.write(assignment, workspace / loading.SPLIT_FILE)
+    dataset.write_exclusions(workspace / loading.EXCLUSIONS_FILE)
     plots.draw_all(history, workspace)
     kept = order.models / _RUNS / str(version)
     kept.parent.mkdir(exist_ok=True)
@@ -198,7 +201,7 @@ def _export(order: Order, folder: Path, trained: Sequence[Trained], history: dic
             test_time_flip=parts[0].recipe.test_time_flip,
         )
         write_warmup(directory, model.name, encoded_signature=order.encoded_signature)
-        records.write_provenance(directory, model, history)
+        write_provenance(directory, model, history)
         staged[model.name] = directory
     return staged
 

@@ -1,0 +1,218 @@
+"""Calls of the HTTP API and the reading of their answers: everything of a client but the sending."""
+
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import httpx
+import pydantic
+
+from affect_client.errors import ServiceUnreachable
+from affect_client.http.deadline import SecondsLeft
+from affect_client.loopback import is_loopback
+from affect_client.many import Outcome
+from affect_client.options import bearer
+from affect_contract.errors import AffectError, DeadlineExceeded, InvalidRequest
+from affect_contract.headers import LONGEST_TIMEOUT_MS, REQUEST_ID_HEADER, TIMEOUT_HEADER
+from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
+
+GRACE_S: Final = 0.05
+"""Added to a limit on the whole call, so that httpx's own, which know the step that took too long, speak first."""
+_STEPS: Final = ("pool", "connect", "write", "read")
+# The caller bounds what is in flight. A connection is given up before the gateway does, after 5 idle seconds: what is
+# sent while it closes is lost.
+_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0)
+_UNDECLARED: Final = "application/octet-stream"
+
+Answer = TypeVar("Answer")
+Body = TypeVar("Body", bound=pydantic.BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """One request, and how its answer is read."""
+
+    request: Mapping[str, Any]
+    """Keyword arguments of httpx's ``request``, but for its time."""
+    read: Callable[[httpx.Response], Answer]
+    """Raises an `AffectError` for the gateway's own, `ServiceUnreachable` for an answer that is not a gateway's."""
+
+
+def predict(image: bytes, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
+    """``POST /predict``; the picture goes as it is, its type undeclared, since the gateway finds it by the bytes."""
+    request = {"method": "POST", "url": "/predict", "content": image}
+    return Call(request | _query(backbone, version, label), lambda response: _body(response, Prediction))
+
+
+def predict_batch(
+    images: Iterable[bytes], backbone: str | None, version: int | None, label: str | None
+) -> Call[list[Outcome]]:
+    """``POST /predict/batch``."""
+    parts = [("images", ("picture", image, _UNDECLARED)) for image in images]
+    request = {"method": "POST", "url": "/predict/batch", "files": parts}
+    return Call(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
+
+
+def models() -> Call[ModelList]:
+    """``GET /models``."""
+    return Call({"method": "GET", "url": "/models"}, lambda response: _body(response, ModelList))
+
+
+def ready() -> Call[Readiness]:
+    """``GET /readyz``, which answers 503 while something is waited for."""
+    return Call(
+        {"method": "GET", "url": "/readyz"},
+        lambda response: _body(response, Readiness, httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE),
+    )
+
+
+def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
+    """Keyword arguments of httpx's ``request`` that give it the seconds left, and tell the gateway so."""
+    return {
+        "extensions": {"timeout": _TimeLeft(left_s)},
+        "headers": {TIMEOUT_HEADER: str(min(max(1, round(left_s() * 1000)), LONGEST_TIMEOUT_MS))},
+    }
+
+
+class _TimeLeft(Mapping[str, float]):
+    """The time of httpx's steps (pool, connect, write, read): for each what is left when it begins, and passes.
+
+    Plain numbers would hold for every step anew, so that together they could take several times as long.
+    """
+
+    def __init__(self, left_s: Callable[[], float]) -> None:
+        self._left_s = left_s
+
+    def __getitem__(self, step: str) -> float:
+        return SecondsLeft(self._left_s())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_STEPS)
+
+    def __len__(self) -> int:
+        return len(_STEPS)
+
+
+def connection(base_url: str, api_key: str | None, root_certificates: bytes | None) -> dict[str, Any]:
+    """Keyword arguments of httpx's clients.
+
+    Raises:
+        ServiceUnreachable: the URL can name no gateway.
+        ValueError: there are certificates, and nothing to use them for, or they are none.
+    """
+    # No proxy of the environment reaches what listens on this machine's loopback.
+    trust_env = not is_loopback(_host(base_url))
+    return {
+        "base_url": base_url.rstrip("/"),
+        "headers": {"Authorization": bearer(api_key)} if api_key else {},
+        "limits": _LIMITS,
+        "trust_env": trust_env,
+        "verify": _verify(base_url, root_certificates, trust_env=trust_env),
+    }
+
+
+@contextmanager
+def translated(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
+    """Raise what goes wrong on the way as the errors of this package.
+
+    Raises:
+        DeadlineExceeded: the connection stands, and no answer came in time.
+        ServiceUnreachable: there is no connection, or it broke.
+    """
+    try:
+        yield
+    except httpx.ConnectTimeout as exc:
+        raise _unreachable(base_url, f"no connection within {timeout_s:g} s", never_connected=True) from exc
+    except (httpx.TimeoutException, TimeoutError) as exc:
+        raise DeadlineExceeded(
+            f"{base_url} did not answer within {timeout_s:g} s: allow more time, or ask for less at once"
+        ) from exc
+    except httpx.ConnectError as exc:
+        raise _unreachable(base_url, str(exc) or type(exc).__name__, never_connected=True) from exc
+    except httpx.RequestError as exc:
+        raise _unreachable(base_url, str(exc) or type(exc).__name__) from exc
+
+
+def _verify(base_url: str, root_certificates: bytes | None, *, trust_env: bool) -> ssl.SSLContext:
+    if root_certificates is None:
+        return httpx.create_ssl_context(trust_env=trust_env)
+    if not base_url.lower().startswith("https://"):
+        raise ValueError(f"root_certificates are for https://, and {base_url} is without TLS")
+    try:
+        return ssl.create_default_context(cadata=root_certificates.decode("ascii"))
+    except (UnicodeDecodeError, ssl.SSLError) as exc:
+        raise ValueError(f"root_certificates are no PEM: {exc}") from exc
+
+
+def _unreachable(base_url: httpx.URL, why: str, *, never_connected: bool = False) -> ServiceUnreachable:
+    return ServiceUnreachable(
+        f"no gateway answers at {base_url} ({why}): start one with affect-serve, or check the URL",
+        never_connected=never_connected,
+    )
+
+
+def _host(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as exc:
+        raise _no_url(base_url) from exc
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _no_url(base_url)
+    return url.host
+
+
+def _no_url(text: str) -> ServiceUnreachable:
+    return ServiceUnreachable(f"{text!r} is not the URL of a gateway: give one like http://127.0.0.1:8080")
+
+
+def _query(backbone: str | None, version: int | None, label: str | None) -> dict[str, Any]:
+    choice = {"backbone": backbone, "version": version, "label": label}
+    params = httpx.QueryParams({name: value for name, value in choice.items() if value is not None})
+    try:
+        str(params)
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest(f"no request can hold the backbone or label given: {exc}") from exc
+    return {"params": params}
+
+
+def _body(response: httpx.Response, shape: type[Body], *statuses: int) -> Body:
+    if response.status_code not in (statuses or (httpx.codes.OK,)):
+        raise _failure(response)
+    try:
+        return shape.model_validate_json(response.content)
+    except pydantic.ValidationError as exc:
+        raise _failure(response) from exc
+
+
+def _outcomes(response: httpx.Response, sent: int) -> list[Outcome]:
+    results = _body(response, BatchPrediction).results
+    if len(results) != sent:
+        raise _foreign(response)
+    request_id = response.headers.get(REQUEST_ID_HEADER)
+    return [
+        AffectError.by_code[result.error.code](result.error.detail, request_id=request_id)
+        if isinstance(result, FailedPicture)
+        else result
+        for result in results
+    ]
+
+
+def _failure(response: httpx.Response) -> AffectError | ServiceUnreachable:
+    """The error that a gateway reports in ``response``, if one wrote it."""
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except pydantic.ValidationError:
+        return _foreign(response)
+    wait = response.headers.get("Retry-After", "")
+    return AffectError.by_code[problem.code](
+        problem.detail, request_id=problem.request_id, retry_after_s=float(wait) if wait.isdecimal() else None
+    )
+
+
+def _foreign(response: httpx.Response) -> ServiceUnreachable:
+    kind = response.headers.get("Content-Type", "no content type")
+    return ServiceUnreachable(
+        f"{response.url} answered {response.status_code} with {kind}, not as an Affect gateway does: check the URL"
+    )

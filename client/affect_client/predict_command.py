@@ -1,0 +1,180 @@
+"""``affect-predict``: what a gateway says of some pictures."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from affect_client.access import AccessError, access, add_access_arguments
+from affect_client.connect import connect
+from affect_client.errors import ServiceUnreachable
+from affect_client.http.client import DEFAULT_URL, Client
+from affect_client.local_gateway import local_gateway
+from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
+from affect_client.options import DEFAULT_TIMEOUT_S
+from affect_client.rpc.client import GrpcClient
+from affect_contract.arguments import count, seconds
+from affect_contract.errors import AffectError
+
+_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
+_ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
+_NONE: Final = "-"
+
+Writer = Callable[[Path, Outcome], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the result is its exit status: 1 when a picture failed, 2 when there was nothing to ask."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except (ServiceUnreachable, FileNotFoundError, AccessError) as exc:
+        print(f"affect-predict: {exc}", file=sys.stderr)  # noqa: T201
+        return _NOT_ASKED
+    except BrokenPipeError:
+        # The reader, `head` for one, has seen enough; what Python flushes at exit must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SOME_FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def find_pictures(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and the pictures in the folders named, at any depth, in order.
+
+    Raises:
+        FileNotFoundError: a path that is not there, or a folder without a picture.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+            if not inside:
+                raise FileNotFoundError(f"there is no picture in {path}: looked for {', '.join(sorted(_SUFFIXES))}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"there is no file {path}: name pictures, or folders of pictures")
+    return found
+
+
+def _run(options: argparse.Namespace) -> int:
+    files = find_pictures(options.images)
+    with _gateway(options) as url, _client(options, url) as client:
+        write = _write_json if options.json else _TableWriter(files)
+        failures = 0
+        # A bar only where the rows do not show how far it is.
+        progress = sys.stderr.isatty() and not sys.stdout.isatty()
+        choice = {"backbone": options.backbone, "version": options.version, "label": options.label}
+        with closing(client.predict_many(files, in_flight=options.in_flight, progress=progress, **choice)) as answers:
+            for file, (_, outcome) in zip(files, answers, strict=True):
+                failures += isinstance(outcome, AffectError)
+                write(file, outcome)
+    return _SOME_FAILED if failures else _ANSWERED
+
+
+def _client(options: argparse.Namespace, url: str) -> Client | GrpcClient:
+    if options.models:
+        return connect(url, timeout_s=options.timeout)
+    try:
+        return connect(url, timeout_s=options.timeout, **access(options))
+    except ValueError as exc:
+        raise AccessError(f"--ca {options.ca}: {exc}") from exc
+
+
+@contextmanager
+def _gateway(options: argparse.Namespace) -> Iterator[str]:
+    if options.models is None:
+        yield options.url
+        return
+    # A command that is told to end takes its gateway with it.
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        with local_gateway(options.models) as (url, _):
+            yield url
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+def _write_json(file: Path, outcome: Outcome) -> None:
+    if isinstance(outcome, AffectError):
+        document: dict[str, Any] = {"error": {"code": outcome.code, "detail": outcome.detail}}
+    else:
+        document = outcome.model_dump(mode="json")
+    print(json.dumps({"file": str(file), **document}), flush=True)  # noqa: T201
+
+
+class _TableWriter:
+    """A table, a row as each answer comes."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._width = max(len("picture"), *(len(_shown(file)) for file in files))
+        self._head = f"{'picture':{self._width}}  {'expression':10}  confidence  valence  arousal  model"
+
+    def __call__(self, file: Path, outcome: Outcome) -> None:
+        if self._head:
+            print(self._head)  # noqa: T201
+            self._head = ""
+        print(f"{_shown(file):{self._width}}  {_cells(outcome)}", flush=True)  # noqa: T201
+
+
+def _shown(file: Path) -> str:
+    """A file's name as any terminal can print it, were it no UTF-8."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
+
+
+def _cells(outcome: Outcome) -> str:
+    if isinstance(outcome, AffectError):
+        return f"{outcome.code}: {outcome.detail}"
+    model = ", ".join(f"{name}@{version}" for name, version in outcome.model.versions.items())
+    return (
+        f"{outcome.expression or _NONE:10}  {_number(outcome.confidence, '.3f'):>10}  "
+        f"{_number(outcome.valence, '+.3f'):>7}  {_number(outcome.arousal, '+.3f'):>7}  {model}"
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return _NONE if value is None else format(value, form)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False,
+        prog="affect-predict",
+        description="Read expression, valence and arousal off pictures of faces.",
+        epilog="Exit status: 0 all pictures answered, 1 some failed, 2 no pictures or no gateway.",
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture, or folder of pictures")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
+    where.add_argument("--models", type=Path, help="a models directory: serve it for the time of this call")
+    parser.add_argument("--backbone", help="the network to ask (default: the gateway's)")
+    version = parser.add_mutually_exclusive_group()
+    version.add_argument("--version", type=int, help="the version to ask (default: stable)")
+    version.add_argument("--label", help="the label of the version to ask (default: stable)")
+    parser.add_argument(
+        "--timeout", type=seconds, default=DEFAULT_TIMEOUT_S, metavar="SECONDS",
+        help="time for one picture (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--in-flight", type=count, default=DEFAULT_IN_FLIGHT, metavar="N",
+        help="pictures under way at a time (default: %(default)s)",
+    )  # fmt: skip
+    add_access_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document a picture and line")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Asking a running gateway for the answers of a run."""

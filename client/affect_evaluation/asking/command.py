@@ -1,0 +1,173 @@
+"""``affect-evaluate --url ...``: ask the service for a test set, and score the answers."""
+
+import argparse
+import asyncio
+import platform
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from affect_client.access import AccessError, access, add_access_arguments
+from affect_client.connect import connect_async, is_rpc
+from affect_client.http.client import DEFAULT_URL, AsyncClient
+from affect_client.rpc.client import AsyncGrpcClient
+from affect_contract.arguments import backbones, seconds
+from affect_dataset import loading
+from affect_dataset.samples import Dataset, Sample, Split
+from affect_dataset.shards import WHOLE, add_shard_argument
+from affect_dataset.split import Assignment, read_or_assign
+from affect_evaluation.asking.job import IN_FLIGHT, ask
+from affect_evaluation.asking.pins import Pin, pins, probed_pins
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.report.html_report import finished
+from affect_evaluation.report.printing import print_result, say
+from affect_evaluation.run.folder import Session, add_sessions, claim, identity
+from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.truth import Prior, Truth
+from affect_registry.store import STABLE
+
+ALL: Final = "all"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        EvaluationError, DatasetError, ServiceUnreachable, AffectError: what keeps it from a result.
+    """
+    # The service first: a large data set takes minutes to read.
+    chosen = asyncio.run(_find(options))
+    dataset = loading.load(options.data, progress=tqdm)
+    truth = _truth(options, dataset)
+    claim(options.out, identity(dataset.digest, options.split, truth.samples, chosen, str(options.shard)))
+    _keep(truth, options.out)
+    _ask(options, truth.samples, chosen)
+    print_result(options.out, finished(options.out))
+
+
+async def _find(options: argparse.Namespace) -> list[Pin]:
+    async with _client(options) as client:
+        if isinstance(client, AsyncGrpcClient):
+            return await probed_pins(client, options.backbones, options.label)
+        return pins(await client.models(), options.backbones, options.label)
+
+
+def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
+    try:
+        return connect_async(options.url, timeout_s=options.timeout_s, retries=0, **access(options))
+    except (AccessError, ValueError) as exc:
+        raise EvaluationError(str(exc)) from exc
+
+
+def _connections(url: str) -> int:
+    """One for all over gRPC. An HTTP pool looks at all its connections for each request, so each has its own."""
+    return 1 if is_rpc(url) else IN_FLIGHT
+
+
+def _truth(options: argparse.Namespace, dataset: Dataset) -> Truth:
+    assignment = _assignment(options, dataset)
+    samples = _scored(dataset, assignment, options.split)
+    whole = Truth.of(samples, Prior.of(assignment.samples(dataset, Split.TRAIN)), _facts(dataset, assignment, options))
+    if options.shard == WHOLE:
+        return whole
+    part = options.shard.of(whole.samples)
+    if not part:
+        raise EvaluationError(f"part {options.shard} of {len(samples)} pictures is empty: ask for fewer parts")
+    return Truth.of(part, whole.prior, whole.facts)
+
+
+def _keep(truth: Truth, out: Path) -> None:
+    try:
+        truth.write(out)
+    except OSError as exc:
+        raise EvaluationError(f"{out} cannot be written: {exc.strerror}") from exc
+
+
+def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequence[Pin]) -> None:
+    """Ask for what is not answered yet; the stretch is recorded however it ends."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    answered = 0
+
+    def count() -> None:
+        nonlocal answered
+        answered += 1
+
+    async def work() -> None:
+        async with AsyncExitStack() as stack:
+            clients = [_client(options) for _ in range(_connections(options.url))]
+            for client in clients:
+                await stack.enter_async_context(client)
+            await ask(clients, samples, chosen, options.out / FILE_NAME, on_row=count)
+
+    try:
+        asyncio.run(work())
+    finally:
+        if answered:
+            stretch = Session(
+                started=started.isoformat(timespec="seconds"),
+                seconds=time.perf_counter() - clock,
+                answered=answered,
+                url=options.url,
+                host=platform.node(),
+            )
+            add_sessions(options.out, [stretch])
+
+
+def _assignment(options: argparse.Namespace, dataset: Dataset) -> Assignment:
+    """The saved split, or, where the data set neither has nor fixes one, the one that training makes by default."""
+    if options.split_file and not options.split_file.exists():
+        raise EvaluationError(f"there is no split {options.split_file}: name the one that affect-train has saved")
+    saved = options.split_file or loading.folder_of(options.data) / loading.SPLIT_FILE
+    is_new = not saved.exists() and not any(sample.fixed_split for sample in dataset.samples)
+    assignment, _ = read_or_assign(dataset, path=options.split_file)
+    if is_new:
+        say(
+            f"no split is saved in {saved}: divided as affect-train does by default (seed {assignment.seed}); "
+            "models trained on another split have seen some of these pictures"
+        )
+    return assignment
+
+
+def _scored(dataset: Dataset, assignment: Assignment, part: str) -> list[Sample]:
+    samples = list(dataset.samples) if part == ALL else assignment.samples(dataset, Split(part))
+    if not samples:
+        raise EvaluationError(f"the {part} split of {dataset.root} is empty: there is nothing to score")
+    return samples
+
+
+def _facts(dataset: Dataset, assignment: Assignment, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "data_digest": dataset.digest,
+        "split": options.split,
+        "split_seed": assignment.seed,
+        "fractions": list(assignment.fractions),
+        "excluded": {str(reason): count for reason, count in sorted(dataset.counts().items())},
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
+    parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
+    parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
+    parser.add_argument(
+        "--split", choices=(Split.TEST.value, ALL), default=Split.TEST.value, help="what to score (default: test)"
+    )
+    parser.add_argument("--split-file", type=Path, help="the split, where it is not beside the data")
+    parser.add_argument(
+        "--backbones", type=backbones, default=(), metavar="A,B", help="which to score (default: all that are served)"
+    )
+    parser.add_argument(
+        "--label", default=STABLE, help="which of their versions to score: stable, canary or another label (default: "
+        "%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
+    )
+    add_access_arguments(parser)
+    add_shard_argument(parser, "score this part alone, for affect-evaluate merge")

@@ -1,0 +1,162 @@
+"""Asking the service for a whole test set: bounded, resumable, one version from beginning to end."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from affect_client.errors import ServiceUnreachable
+from affect_client.http.client import AsyncClient
+from affect_client.rpc.client import AsyncGrpcClient
+from affect_contract.errors import FAULTS, AffectError, BackendError, Unauthorized
+from affect_contract.labels import LABELS
+from affect_contract.schemas import Failure, Prediction
+from affect_dataset.samples import Sample
+from affect_evaluation.asking.concurrency import Concurrency
+from affect_evaluation.asking.pins import Choice, Pin
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.predictions import PredictionLog, Row
+
+IN_FLIGHT: Final = 16
+
+AnyClient = AsyncClient | AsyncGrpcClient
+
+_WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Before each further try of a request that may succeed a moment later."""
+_LONGEST_WAIT_S: Final = 30.0
+_SUM_TOLERANCE: Final = 1e-3
+
+
+async def ask(
+    clients: Sequence[AnyClient],
+    samples: Sequence[Sample],
+    chosen: Sequence[Pin],
+    predictions: Path,
+    *,
+    on_row: Callable[[], None] = lambda: None,
+) -> None:
+    """Ask for every picture that is not settled yet, and record each answer as it comes.
+
+    Args:
+        clients: of the gateway, that share the requests under way.
+        samples: the pictures.
+        chosen: the versions to ask, each for every picture.
+        predictions: the file that answers are appended to.
+        on_row: called after each.
+
+    Raises:
+        EvaluationError: the versions changed midway, or a picture cannot be read any more.
+        ServiceUnreachable: the service went away and stayed away; the same call goes on from there.
+    """
+    with PredictionLog(predictions) as log:
+        settled = log.settled()
+        total = len(samples) * len(chosen)
+        with tqdm(total=total, initial=len(settled), desc="evaluation", unit="picture") as bar:
+            pending = ((pin, one) for pin in chosen for one in samples if (one.id, pin.backbone) not in settled)
+
+            def record(row: Row) -> None:
+                log.append(row)
+                bar.update()
+                on_row()
+
+            try:
+                concurrency = Concurrency(IN_FLIGHT)
+                async with asyncio.TaskGroup() as group:
+                    for number in range(IN_FLIGHT):
+                        group.create_task(_work(clients[number % len(clients)], pending, concurrency, record))
+            except ExceptionGroup as failures:
+                # Workers share one service and one folder: the first to fail says why all do.
+                raise failures.exceptions[0] from None
+
+
+async def _work(
+    client: AnyClient,
+    pending: Iterator[tuple[Pin, Sample]],
+    concurrency: Concurrency,
+    record: Callable[[Row], None],
+) -> None:
+    for pin, sample in pending:
+        record(await _row(client, pin, sample, concurrency))
+
+
+async def _row(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concurrency) -> Row:
+    try:
+        picture = sample.path.read_bytes()
+    except OSError as exc:
+        raise EvaluationError(f"{sample.path} cannot be read any more: {exc.strerror}") from exc
+    clock = _Clock()
+    try:
+        answer = await _patiently(client, pin.choice, picture, clock, concurrency)
+        _require_whole(answer)
+    except AffectError as exc:
+        error = Failure(code=exc.code, detail=exc.detail)
+        return Row(id=sample.id, backbone=pin.backbone, error=error, latency_ms=clock.milliseconds())
+    pin.require(answer)
+    return Row(
+        id=sample.id,
+        backbone=pin.backbone,
+        answer=answer,
+        versions=answer.model.versions,
+        latency_ms=clock.milliseconds(),
+    )
+
+
+class _Clock:
+    """Time since the last start."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+
+    def milliseconds(self) -> float:
+        return (time.perf_counter() - self._started) * 1000
+
+
+async def _patiently(
+    client: AnyClient, choice: Choice, picture: bytes, clock: _Clock, concurrency: Concurrency
+) -> Prediction:
+    """The answer, asked for again where that may help: a gateway that restarts is no reason to end a long run."""
+
+    async def once() -> Prediction:
+        async with concurrency.place():
+            clock.start()
+            return await client.predict(picture, **choice)
+
+    for wait_s in _WAITS_S:
+        try:
+            return await once()
+        except ServiceUnreachable:
+            told_s = 0.0
+        except Unauthorized as exc:
+            # No fault of the picture: a row of its own would stay when the key is right.
+            raise EvaluationError(f"the gateway lets nobody in without a key of its own: {exc.detail}") from exc
+        except AffectError as exc:
+            if not FAULTS[exc.code].retryable:
+                raise
+            told_s = exc.retry_after_s or 0.0
+        await asyncio.sleep(min(max(wait_s, told_s), _LONGEST_WAIT_S))
+    return await once()
+
+
+def _require_whole(answer: Prediction) -> None:
+    """Make sure that an answer can be scored.
+
+    Raises:
+        BackendError: it has neither task, half of one, other labels than ours, or no distribution.
+    """
+    probabilities = answer.probabilities
+    if (answer.valence is None) != (answer.arousal is None) or (answer.valence is None and probabilities is None):
+        raise BackendError("the answer holds no whole task: expected probabilities, or valence and arousal, or both")
+    if probabilities is None:
+        return
+    if set(probabilities) != set(LABELS):
+        raise BackendError(f"the answer's labels are {', '.join(sorted(probabilities))}, not the eight of AffectNet")
+    # Comparing this way round makes NaN fail.
+    if min(probabilities.values()) < 0 or not math.isclose(sum(probabilities.values()), 1, abs_tol=_SUM_TOLERANCE):
+        raise BackendError("the answer's probabilities are no distribution: they do not sum to 1")

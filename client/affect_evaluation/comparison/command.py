@@ -1,0 +1,131 @@
+"""``affect-evaluate compare``: runs against each other, and a gate for releases."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from affect_contract.atomic_files import write_atomically
+from affect_evaluation.comparison.cost import Cost, cost_of
+from affect_evaluation.comparison.differences import (
+    Comparison,
+    Condition,
+    Contender,
+    compare,
+    contenders,
+    parse_condition,
+)
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.report.printing import say
+
+FILE_NAME: Final = "comparison.json"
+
+_PASSED, _FAILED = 0, 1
+_NONE: Final = "-"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; the result is its exit status: 1 when a condition holds.
+
+    Raises:
+        EvaluationError: the runs cannot be compared, or a condition not judged.
+    """
+    comparisons = [compare(*pair) for pair in _pairs(contenders(options.runs))]
+    costs = _costs(comparisons, options.models)
+    for comparison in comparisons:
+        print("\n".join(_lines(comparison, costs)), end="\n\n")  # noqa: T201
+    if options.out:
+        _write(options.out, comparisons, costs)
+    failed = [(one, condition) for one in comparisons for condition in options.fail_if if condition.fails(one)]
+    for comparison, condition in failed:
+        say(f"{comparison.other.name} fails {condition.text!r} against {comparison.base.name}")
+    return _FAILED if failed else _PASSED
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run; the first is the measure")
+    parser.add_argument(
+        "--fail-if", action="append", type=_condition, default=[], metavar="CONDITION",
+        help='exit with 1 if a score has changed so, and the change is real (its interval leaves 0 out): '
+        '"valence.ccc < -0.02", "expression.accuracy < -0.01", "arousal.rmse > 0.01", "coverage < 0"; may be repeated',
+    )  # fmt: skip
+    parser.add_argument("--models", type=Path, help="models directory: tells parameters and training time too")
+    parser.add_argument("--out", type=Path, help=f"folder for {FILE_NAME}")
+
+
+def _condition(text: str) -> Condition:
+    try:
+        return parse_condition(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
+def _pairs(found: Sequence[Contender]) -> Iterator[tuple[Contender, Contender]]:
+    """Each model with its measure: the same backbone in the first run, else the first model of all."""
+    first = {one.backbone: one for one in found if one.folder == found[0].folder}
+    for one in found[1:]:
+        measure = found[0] if one.folder == found[0].folder else first.get(one.backbone, found[0])
+        yield measure, one
+
+
+def _costs(comparisons: Sequence[Comparison], models: Path | None) -> dict[str, Cost]:
+    every = [one for comparison in comparisons for one in (comparison.base, comparison.other)]
+    return {one.name: cost_of(one.folder, one.backbone, one.answers.versions, models) for one in every}
+
+
+def _lines(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[str]:
+    yield f"{comparison.other.name} against {comparison.base.name}"
+    yield f"  {'':34}{'before':>10}{'after':>10}{'change':>10}   95 % interval"
+    for one in comparison.differences:
+        ends = f"{one.ci95[0]:+.4f} to {one.ci95[1]:+.4f}" if one.ci95 else _NONE
+        mark = "  *" if one.is_real else ""
+        numbers = f"{_number(one.before):>10}{_number(one.after):>10}{_number(one.change, '+.4f'):>10}"
+        yield f"  {f'{one.task}.{one.metric}':34}{numbers}   {ends}{mark}"
+    before, after = comparison.coverage
+    yield f"  {'coverage':34}{before:>10.4f}{after:>10.4f}{after - before:>+10.4f}"
+    for name, pair in _cost_rows(costs[comparison.base.name], costs[comparison.other.name]):
+        yield f"  {name:34}{_number(pair[0], ',.1f'):>10}{_number(pair[1], ',.1f'):>10}"
+    yield (
+        f"  expressions that changed: {len(comparison.changed):,}, mended {len(comparison.mended):,}, "
+        f"spoilt {len(comparison.spoilt):,}"
+    )
+    yield "  * other pictures would show the same direction"
+
+
+def _cost_rows(before: Cost, after: Cost) -> Iterator[tuple[str, tuple[float | None, float | None]]]:
+    for name in before:
+        yield name, (before[name], after[name])  # type: ignore[literal-required]
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return _NONE if value is None else format(value, form)
+
+
+def _write(folder: Path, comparisons: Sequence[Comparison], costs: Mapping[str, Cost]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {"comparisons": [_document(one) for one in comparisons], "costs": costs}
+        write_atomically(folder / FILE_NAME, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    except OSError as exc:
+        raise EvaluationError(f"{folder} cannot be written: {exc.strerror}") from exc
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "base": comparison.base.name,
+        "other": comparison.other.name,
+        "versions": {"base": comparison.base.answers.versions, "other": comparison.other.answers.versions},
+        "differences": [
+            {
+                "task": one.task, "metric": one.metric, "before": one.before, "after": one.after,
+                "change": one.change, "ci95": one.ci95, "is_real": one.is_real,
+            }
+            for one in comparison.differences
+        ],
+        "coverage": {"before": comparison.coverage[0], "after": comparison.coverage[1]},
+        "mended": comparison.mended,
+        "spoilt": comparison.spoilt,
+        "changed": comparison.changed,
+    }  # fmt: skip

@@ -1,0 +1,158 @@
+"""`report.html`, one file that opens offline, and its plots as PNG files."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from matplotlib.figure import Figure
+
+from affect_contract.atomic_files import write_atomically
+from affect_contract.models import DISPLAY_NAMES, Backbone
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.report import picture_grids, plots
+from affect_evaluation.report.tables import all_models, per_class
+from affect_evaluation.run.answers import Answers
+from affect_evaluation.run.folder import sessions, timing
+from affect_evaluation.run.result import INTERVALS, Result, finish
+from affect_evaluation.run.truth import Truth, affect, expressions, whole
+from affect_evaluation.scoring.scores import ModelScores
+from affect_evaluation.scoring.study import SOURCE
+
+REPORT_FILE: Final = "report.html"
+PLOTS_FOLDER: Final = "plots"
+
+_HALF_PAGE_INCHES: Final = 8.0
+"""A wider figure cannot be read beside another."""
+
+Named = Iterator[tuple[str, Figure]]
+
+
+def finished(folder: Path) -> Result:
+    """`finish`, and the report of it.
+
+    Raises:
+        EvaluationError: there is no result, or it cannot be written.
+    """
+    result = finish(folder)
+    try:
+        write_report(folder, result)
+    except OSError as exc:
+        raise EvaluationError(f"the report cannot be written to {folder}: {exc.strerror}") from exc
+    return result
+
+
+def write_report(folder: Path, result: Result) -> None:
+    """Draw everything about a run into its folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    (folder / PLOTS_FOLDER).mkdir(exist_ok=True)
+    models = [
+        {
+            "title": _title(name, scores),
+            "failures": ", ".join(f"{count:,} ({code})" for code, count in scores["failures"].items()),
+            "per_class": per_class(scores),
+            "plots": [_saved(folder, f"{name}_{kind}", figure) for kind, figure in _figures(name, result)],
+        }
+        for name, scores in result.models.items()
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.get_template("report.html.j2").render(
+        facts=result.truth.facts,
+        what=_what(result.truth),
+        intervals=INTERVALS,
+        tables=all_models(result.models, result.baselines),
+        study=SOURCE[0].upper() + SOURCE[1:],
+        models=models,
+        run=list(_run(folder, result)),
+    )
+    write_atomically(folder / REPORT_FILE, text)
+
+
+def _figures(name: str, result: Result) -> Named:
+    scores, answers = result.models[name], result.answers[name]
+    title = DISPLAY_NAMES[Backbone(name)]
+    yield from _expression_figures(scores, answers, result.truth, title)
+    yield from _affect_figures(scores, answers, result.truth, title)
+
+
+def _expression_figures(scores: ModelScores, answers: Answers, truth: Truth, title: str) -> Named:
+    if "classification" not in scores:
+        return
+    own = scores["classification"]
+    scored = whole(answers.probabilities)
+    true, probabilities = expressions(truth.samples)[scored], answers.probabilities[scored]
+    yield "confusion", plots.confusion(own, f"{title}: expressions, true by predicted")
+    yield "calibration", plots.reliability(true, probabilities, own, f"{title}: calibration")
+    if own["auc_roc_macro"] is not None:
+        yield "roc", plots.roc(true, probabilities, own, f"{title}: ROC, each expression against the rest")
+        yield "precision_recall", plots.precision_recall(true, probabilities, own, f"{title}: precision and recall")
+    right, wrong = picture_grids.right_and_wrong(truth.samples, answers)
+    grids = {
+        "right": (right, f"{title}: right expressions, with confidence"),
+        "wrong": (wrong, f"{title}: wrong expressions (above: the true one)"),
+        "surest_errors": (picture_grids.surest_errors(truth.samples, answers), f"{title}: its surest errors"),
+    }
+    for kind, (shown, heading) in grids.items():
+        if shown:
+            yield kind, picture_grids.grid(shown, heading)
+
+
+def _affect_figures(scores: ModelScores, answers: Answers, truth: Truth, title: str) -> Named:
+    if "regression" not in scores:
+        return
+    every = affect(truth.samples)
+    scored = whole(answers.affect + every)
+    true, predicted = every[scored], answers.affect[scored]
+    yield "affect", plots.predicted_by_true(true, predicted, scores["regression"], f"{title}: valence and arousal")
+    ids = expressions(truth.samples)[scored]
+    yield "circumplex", plots.circumplex(ids, true, predicted, f"{title}: the plane of valence and arousal")
+    shown = picture_grids.farthest_off(truth.samples, answers)
+    yield "farthest_off", picture_grids.grid(shown, f"{title}: valence and arousal farthest off (above: annotated)")
+
+
+def _saved(folder: Path, name: str, figure: Figure) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    plots.save(figure, buffer)
+    (folder / PLOTS_FOLDER / f"{name}.png").write_bytes(buffer.getvalue())
+    png = base64.b64encode(buffer.getvalue()).decode()
+    return {"title": name.replace("_", " "), "png": png, "wide": figure.get_figwidth() > _HALF_PAGE_INCHES}
+
+
+def _title(name: str, scores: ModelScores) -> str:
+    versions = ", ".join(f"{model} version {version}" for model, version in scores["versions"].items())
+    return f"{DISPLAY_NAMES[Backbone(name)]} ({versions or 'no answers'})"
+
+
+def _what(truth: Truth) -> str:
+    if truth.facts["split"] == "all":
+        return "ALL pictures of the data set, those that trained the models included."
+    return f"The {truth.facts['split']} split of the data set, asked through the running service."
+
+
+def _run(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
+    facts = result.truth.facts
+    yield "data digest", facts["data_digest"]
+    yield "split", f"{facts['split']}, seed {facts['split_seed']}, fractions {facts['fractions']}"
+    for reason, count in facts["excluded"].items():
+        yield f"left out: {reason}", f"{count:,}"
+    for name, scores in result.models.items():
+        covered = scores["coverage"]
+        yield f"coverage of {name}", f"{covered['answered']:,} of {covered['asked']:,} ({covered['share']:.1%})"
+    measured = timing(folder)
+    for name, latency in measured.get("latency_ms", {}).items():
+        yield f"latency of {name}", _latency(latency)
+    if measured.get("pictures_per_s"):
+        yield "throughput", f"{measured['pictures_per_s']:.0f} pictures/s"
+    for stretch in sessions(folder):
+        yield "asked", f"{stretch['answered']:,} answers from {stretch['url']}, {stretch['started']}, {stretch['host']}"
+
+
+def _latency(latency: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.1f} ms" for name, value in latency.items())

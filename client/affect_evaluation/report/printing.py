@@ -1,0 +1,25 @@
+"""What the evaluation job says: results on stdout, remarks on stderr."""
+
+import sys
+from pathlib import Path
+
+from affect_evaluation.report.html_report import REPORT_FILE
+from affect_evaluation.report.terminal_table import table
+from affect_evaluation.run.result import METRICS_FILE, Result
+
+
+def say(line: str) -> None:
+    """A remark."""
+    print(f"affect-evaluate: {line}", file=sys.stderr)  # noqa: T201
+
+
+def print_result(folder: Path, result: Result) -> None:
+    """The table of a run, and where the rest is."""
+    pictures, split = len(result.truth.samples), result.truth.facts["split"]
+    what = "ALL pictures, those that trained the models included" if split == "all" else f"the {split} split"
+    print(f"{pictures:,} pictures: {what}\n\n{table(result.models, result.baselines)}\n")  # noqa: T201
+    for name, scores in result.models.items():
+        if scores["failures"]:
+            counts = ", ".join(f"{code} {count:,}" for code, count in scores["failures"].items())
+            print(f"{name}: no answer for {pictures - scores['coverage']['answered']:,} pictures ({counts})")  # noqa: T201
+    print(f"in full: {folder / METRICS_FILE}, drawn: {folder / REPORT_FILE}")  # noqa: T201

@@ -1,0 +1,83 @@
+"""A run's recorded answers as arrays, in the order of its pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from affect_contract.labels import LABELS
+from affect_contract.schemas import Prediction
+from affect_dataset.samples import Sample
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.predictions import Row, read_rows
+from affect_evaluation.scoring.metrics import Scores
+
+
+@dataclass
+class Answers:
+    """One backbone's answers; row i belongs to picture i, and is NaN where there is none."""
+
+    probabilities: Scores
+    """float [n, 8], in id order."""
+    affect: Scores
+    """Valence and arousal, float [n, 2]."""
+    versions: dict[str, int] = field(default_factory=dict)
+    answered: set[int] = field(default_factory=set)
+    failures: dict[int, str] = field(default_factory=dict)
+    latencies_ms: list[float] = field(default_factory=list)
+    """Of every answer, in the order they came."""
+
+    @classmethod
+    def none(cls, pictures: int) -> "Answers":
+        """Before the first answer."""
+        return cls(np.full((pictures, len(LABELS)), np.nan), np.full((pictures, 2), np.nan))
+
+    def add(self, index: int, row: Row) -> None:
+        """Take in a row; a picture that was asked again counts as it did last.
+
+        Raises:
+            EvaluationError: another version answered than before.
+        """
+        if row.error is not None:
+            self.failures[index] = row.error.code.value
+        elif row.answer is not None:
+            self.failures.pop(index, None)
+            self.answered.add(index)
+            self.latencies_ms.append(row.latency_ms)
+            self._fill(index, row.answer)
+            self._agree(row.versions)
+
+    def _fill(self, index: int, answer: Prediction) -> None:
+        if answer.probabilities is not None:
+            # By name: the order of a JSON object means nothing.
+            self.probabilities[index] = [answer.probabilities[label] for label in LABELS]
+        if answer.valence is not None:
+            self.affect[index] = answer.valence, answer.arousal
+
+    def _agree(self, versions: dict[str, int]) -> None:
+        for name, version in versions.items():
+            if self.versions.setdefault(name, version) != version:
+                raise EvaluationError(
+                    f"the recorded answers mix versions {self.versions[name]} and {version} of {name}: "
+                    "no result may, so start again with another --out"
+                )
+
+
+def read_answers(predictions: Path, samples: Sequence[Sample]) -> dict[str, Answers]:
+    """Every backbone's answers, by name.
+
+    Args:
+        predictions: the run's `predictions.jsonl`.
+        samples: the pictures that were to be scored.
+
+    Raises:
+        EvaluationError: the file cannot be read, mixes versions, or names other pictures.
+    """
+    places = {sample.id: index for index, sample in enumerate(samples)}
+    answers: dict[str, Answers] = {}
+    for row in read_rows(predictions):
+        if row.id not in places:
+            raise EvaluationError(f"{predictions} holds the picture {row.id}, which is not to be scored: remove it")
+        answers.setdefault(row.backbone.value, Answers.none(len(samples))).add(places[row.id], row)
+    return dict(sorted(answers.items()))

@@ -1,0 +1,158 @@
+"""The folder of one run: what it holds never comes from two."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypedDict, cast
+
+import numpy as np
+
+from affect_contract.atomic_files import write_atomically
+from affect_dataset.samples import Sample
+from affect_dataset.shards import WHOLE
+from affect_evaluation.asking.pins import Pin
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.predictions import FILE_NAME
+
+RUN_FILE: Final = "run.json"
+
+_IDENTITY: Final = "identity"
+_SESSIONS: Final = "sessions"
+_TIMING: Final = "timing"
+_PERCENTILES: Final = (50, 95, 99)
+
+
+class Identity(TypedDict):
+    """What makes two runs one and the same."""
+
+    data_digest: str
+    split: str
+    shard: str
+    """Which part of the split, as ``I/N``."""
+    pictures: str
+    """Digest over the ids that are scored."""
+    versions: dict[str, dict[str, int]]
+    """Version by model name, by backbone."""
+
+
+class Session(TypedDict):
+    """One stretch of a run, from a start to its end or interruption."""
+
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    answered: int
+    url: str
+    host: str
+
+
+def identity(
+    data_digest: str, split: str, samples: Sequence[Sample], chosen: Sequence[Pin], shard: str = str(WHOLE)
+) -> Identity:
+    """The identity of a run."""
+    return Identity(
+        data_digest=data_digest,
+        split=split,
+        shard=shard,
+        pictures=digest_of(samples),
+        versions={pin.backbone.value: dict(pin.versions) for pin in chosen},
+    )
+
+
+def digest_of(samples: Sequence[Sample]) -> str:
+    """A digest over the ids of pictures, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(sample.id for sample in samples)).encode()).hexdigest()
+
+
+def claim(out: Path, run: Identity) -> None:
+    """Make ``out`` the folder of a run, or go on with it.
+
+    Raises:
+        EvaluationError: it holds another run, or cannot be written.
+    """
+    file = out / RUN_FILE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            _require_same(out, read_identity(out), run)
+        elif (out / FILE_NAME).exists():
+            raise EvaluationError(f"{out} holds predictions of an unknown run: name another folder with --out")
+        else:
+            _write(file, {_IDENTITY: run, _SESSIONS: []})
+    except OSError as exc:
+        raise EvaluationError(f"{out} cannot be used for the results: {exc.strerror}") from exc
+
+
+def read_identity(folder: Path) -> Identity:
+    """The identity of the run in a folder.
+
+    Raises:
+        EvaluationError: there is none.
+    """
+    run = _recorded(folder)[_IDENTITY]
+    if not isinstance(run, dict):
+        raise _not_a_run(folder / RUN_FILE)
+    return cast("Identity", run)
+
+
+def sessions(folder: Path) -> list[Session]:
+    """The stretches of the run in a folder, in order."""
+    return list(_recorded(folder).get(_SESSIONS, []))
+
+
+def add_sessions(folder: Path, more: Sequence[Session]) -> None:
+    """Record stretches of a run."""
+    document = _recorded(folder)
+    document[_SESSIONS] = [*document.get(_SESSIONS, []), *more]
+    _write(folder / RUN_FILE, document)
+
+
+def timing(folder: Path) -> dict[str, Any]:
+    """Latency in milliseconds by backbone, and pictures a second, of a run; empty until it is finished."""
+    return dict(_recorded(folder).get(_TIMING, {}))
+
+
+def write_timing(folder: Path, latencies_ms: Mapping[str, Sequence[float]]) -> None:
+    """Sum up how long the answers of a run took, by backbone, for `timing`."""
+    document = _recorded(folder)
+    seconds = sum(session["seconds"] for session in document.get(_SESSIONS, []))
+    answered = sum(session["answered"] for session in document.get(_SESSIONS, []))
+    document[_TIMING] = {
+        "latency_ms": {name: _latency(several) for name, several in latencies_ms.items() if several},
+        "pictures_per_s": answered / seconds if seconds else None,
+    }
+    _write(folder / RUN_FILE, document)
+
+
+def _latency(milliseconds: Sequence[float]) -> dict[str, float]:
+    percentiles = {f"p{share}": float(np.percentile(milliseconds, share)) for share in _PERCENTILES}
+    return percentiles | {"mean": float(np.mean(milliseconds))}
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    file = folder / RUN_FILE
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise EvaluationError(f"{folder} is no run of affect-evaluate: it has no {RUN_FILE}") from exc
+    except ValueError as exc:
+        raise _not_a_run(file) from exc
+    if not isinstance(document, dict) or _IDENTITY not in document:
+        raise _not_a_run(file)
+    return document
+
+
+def _not_a_run(file: Path) -> EvaluationError:
+    return EvaluationError(f"{file} is not what a run writes: name another folder with --out")
+
+
+def _write(file: Path, document: dict[str, Any]) -> None:
+    write_atomically(file, json.dumps(document, indent=2) + "\n")
+
+
+def _require_same(out: Path, before: Identity, now: Identity) -> None:
+    different = [key for key, value in now.items() if before.get(key) != value]
+    if different:
+        names = ", ".join(key.replace("_", " ") for key in different)
+        raise EvaluationError(f"{out} holds another run (other {names}): name another folder with --out, or remove it")

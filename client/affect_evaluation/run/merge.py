@@ -1,0 +1,61 @@
+"""Parts of a run joined into one, as if it had been one from the beginning."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from affect_dataset.shards import WHOLE, Shard, parse_shard
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.folder import Identity, add_sessions, claim, digest_of, read_identity, sessions
+from affect_evaluation.run.predictions import FILE_NAME, PredictionLog
+from affect_evaluation.run.truth import Truth, read_truth
+
+
+def merge(parts: Sequence[Path], out: Path) -> None:
+    """Write the run whose parts are in ``parts`` to ``out``; merging the same parts again changes nothing.
+
+    Raises:
+        EvaluationError: they are parts of different runs, one is missing or there twice, or one is not finished.
+    """
+    identities = [read_identity(part) for part in parts]
+    _require_complete(parts, identities)
+    truths = [read_truth(part) for part in parts]
+    truth = Truth.of((one for each in truths for one in each.samples), truths[0].prior, truths[0].facts)
+    for part, known in zip(parts, truths, strict=True):
+        _require_finished(part, known, identities[0])
+    claim(out, identities[0] | {"shard": str(WHOLE), "pictures": digest_of(truth.samples)})
+    truth.write(out)
+    _join_predictions(parts, out / FILE_NAME)
+    if not sessions(out):
+        add_sessions(out, [session for part in parts for session in sessions(part)])
+
+
+def _require_complete(parts: Sequence[Path], identities: Sequence[Identity]) -> None:
+    for part, one in zip(parts, identities, strict=True):
+        for key in ("data_digest", "split", "versions"):
+            if one[key] != identities[0][key]:
+                raise EvaluationError(
+                    f"{part} has another {key.replace('_', ' ')} than {parts[0]}: merge one run's parts"
+                )
+    shards = [parse_shard(one["shard"]) for one in identities]
+    wanted = {Shard(number, shards[0].count) for number in range(1, shards[0].count + 1)}
+    if len(set(shards)) < len(shards) or set(shards) != wanted:
+        there = ", ".join(sorted(map(str, shards)))
+        raise EvaluationError(f"the parts are {there}: merge each of the {shards[0].count} once")
+
+
+def _require_finished(part: Path, truth: Truth, run: Identity) -> None:
+    with PredictionLog(part / FILE_NAME) as log:
+        settled = len(log.settled())
+    wanted = len(truth.samples) * len(run["versions"])
+    if settled < wanted:
+        raise EvaluationError(f"{part} has {settled:,} of {wanted:,} answers: finish it with the command that began it")
+
+
+def _join_predictions(parts: Sequence[Path], target: Path) -> None:
+    partial = target.with_suffix(".partial")
+    with partial.open("wb") as joined:
+        for part in parts:
+            with (part / FILE_NAME).open("rb") as file:
+                shutil.copyfileobj(file, joined)
+    partial.replace(target)

@@ -1,0 +1,115 @@
+"""`predictions.jsonl`: every answer of a run as it came, from which everything else is computed."""
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from affect_contract.errors import FAULTS
+from affect_contract.models import Backbone
+from affect_contract.schemas import Failure, Prediction
+from affect_evaluation.errors import EvaluationError
+
+FILE_NAME: Final = "predictions.jsonl"
+
+
+class Row(BaseModel):
+    """What came of asking one backbone for one picture: an answer or an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    id: str
+    """The picture's id in its data set."""
+    backbone: Backbone
+    answer: Prediction | None = None
+    versions: dict[str, int] = {}
+    """The answer's, by model name."""
+    error: Failure | None = None
+    latency_ms: float
+    """From the last time of asking to its answer, in milliseconds."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether asking once more would change nothing."""
+        return self.error is None or not FAULTS[self.error.code].retryable
+
+
+class PredictionLog:
+    """An append-only file of rows that survives being killed at any moment.
+
+    Raises:
+        EvaluationError: another process writes it, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as exc:
+            raise EvaluationError(f"{path} cannot be written: {exc.strerror}") from exc
+        try:
+            self._lock()
+            _cut_torn_line(path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, row: Row) -> None:
+        """Record one row; the operating system has it when this returns."""
+        self._file.write(row.model_dump_json(exclude_unset=True).encode() + b"\n")
+        self._file.flush()
+
+    def settled(self) -> set[tuple[str, Backbone]]:
+        """Picture id and backbone of every row that need not be asked again."""
+        return {(row.id, row.backbone) for row in read_rows(self._path) if row.is_settled}
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise EvaluationError(
+                f"another affect-evaluate writes to {self._path.parent} now: wait for it, or name another --out"
+            ) from exc
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file, one at a time.
+
+    Raises:
+        EvaluationError: the file is not there, or a line is no row.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _parse(path, number, line)
+    except OSError as exc:
+        raise EvaluationError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def _parse(path: Path, number: int, line: bytes) -> Row:
+    try:
+        return Row.model_validate_json(line)
+    except pydantic.ValidationError as exc:
+        raise EvaluationError(f"{path}, line {number} is no recorded answer: remove the line to ask anew") from exc
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove the end of a line that a killed process was writing."""
+    whole = 0
+    with path.open("rb+") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                whole += len(line)
+        file.truncate(whole)

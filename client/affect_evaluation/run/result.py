@@ -1,0 +1,98 @@
+"""The result of a run, from what its folder holds and nothing else: it can be computed again without the service."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from affect_contract.atomic_files import write_atomically
+from affect_evaluation.errors import EvaluationError
+from affect_evaluation.run.answers import Answers, read_answers
+from affect_evaluation.run.folder import write_timing
+from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.truth import Truth, read_truth
+from affect_evaluation.scoring.bootstrap import LEVEL, RESAMPLES, SEED
+from affect_evaluation.scoring.scores import ModelScores, TaskScores, score, score_baselines
+
+METRICS_FILE: Final = "metrics.json"
+TABLE_FILE: Final = "metrics.csv"
+
+_COLUMNS: Final = ("model", "task", "metric", "value", "low", "high", "n")
+INTERVALS: Final = {
+    "level": LEVEL,
+    "resamples": RESAMPLES,
+    "seed": SEED,
+    "method": "percentile bootstrap over pictures",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of a run."""
+
+    truth: Truth
+    answers: dict[str, Answers]
+    models: dict[str, ModelScores]
+    baselines: TaskScores
+
+
+def finish(folder: Path) -> Result:
+    """Score what a run's folder holds, and write the result beside it.
+
+    Raises:
+        EvaluationError: it is no run, not one picture was answered, or the result cannot be written.
+    """
+    truth = read_truth(folder)
+    predictions = folder / FILE_NAME
+    answers = read_answers(predictions, truth.samples)
+    models = score(answers, truth.samples)
+    _require_answers(models, predictions)
+    result = Result(truth, answers, models, score_baselines(truth.prior, truth.samples))
+    try:
+        write_atomically(folder / METRICS_FILE, _document(result))
+        write_atomically(folder / TABLE_FILE, _table(models))
+        write_timing(folder, {name: several.latencies_ms for name, several in answers.items()})
+    except OSError as exc:
+        raise EvaluationError(f"the result cannot be written to {folder}: {exc.strerror}") from exc
+    return result
+
+
+def _require_answers(models: Mapping[str, ModelScores], predictions: Path) -> None:
+    if not any(scores["coverage"]["answered"] for scores in models.values()):
+        codes = sorted({code for scores in models.values() for code in scores["failures"]})
+        raise EvaluationError(
+            f"not one picture was answered ({', '.join(codes) or 'none was asked'}): see {predictions}"
+        )
+
+
+def _document(result: Result) -> str:
+    document = {
+        "models": result.models,
+        "baselines": result.baselines,
+        "data": result.truth.facts,
+        "intervals": INTERVALS,
+    }
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _table(models: Mapping[str, ModelScores]) -> str:
+    """Every score with its interval, a row each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for name, scores in models.items():
+        if "classification" in scores:
+            writer.writerows(_rows(name, "expression", scores["classification"]))
+        for dimension, regression in scores.get("regression", {}).items():
+            writer.writerows(_rows(name, dimension, regression))
+    return text.getvalue()
+
+
+def _rows(model: str, task: str, scores: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for metric, value in scores.items():
+        if metric != "n" and (value is None or isinstance(value, float)):
+            low, high = scores["ci95"].get(metric) or (None, None)
+            yield model, task, metric, value, low, high, scores["n"]

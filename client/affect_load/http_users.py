@@ -1,0 +1,85 @@
+"""Users of the HTTP API: raw bodies, forms, base64 in JSON, batches."""
+
+import base64
+import json
+import ssl
+import uuid
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final
+
+from locust import FastHttpUser, task
+from locust.env import Environment
+
+from affect_client.http.client import DEFAULT_URL
+from affect_client.options import bearer
+from affect_load.counts import REFUSED
+from affect_load.options import TIMEOUT_S
+from affect_load.users import PacedUser
+
+_OK: Final = 200
+_TOO_MANY: Final = 429
+
+
+class HttpUser(PacedUser, FastHttpUser):  # type: ignore[misc]
+    """Asks over one connection that it keeps."""
+
+    weight = 3
+    host = DEFAULT_URL
+    insecure = False
+    connection_timeout = TIMEOUT_S
+    network_timeout = TIMEOUT_S
+
+    def __init__(self, environment: Environment) -> None:
+        self.ssl_context_factory = self._context
+        super().__init__(environment)
+        key = self.access["api_key"]
+        self._headers = {"Authorization": bearer(key)} if key else {}
+
+    def _context(self) -> ssl.SSLContext:
+        roots = self.access["root_certificates"]
+        return ssl.create_default_context(cadata=roots.decode("ascii") if roots else None)
+
+    @task(4)
+    def raw(self) -> None:
+        """The bytes of a picture."""
+        self._send("/predict", "raw", "image/jpeg", next(self.pictures))
+
+    @task(2)
+    def form(self) -> None:
+        """A form, as browsers send it."""
+        self._send("/predict", "form", *_form("image", [next(self.pictures)]))
+
+    @task(1)
+    def in_json(self) -> None:
+        """Base64 in JSON."""
+        body = json.dumps({"image": base64.b64encode(next(self.pictures)).decode()})
+        self._send("/predict", "JSON", "application/json", body.encode())
+
+    @task(1)
+    def batch(self) -> None:
+        """Several pictures at once; those of them that fail make it fail."""
+        self._send("/predict/batch", "batch", *_form("images", islice(self.pictures, self.options.batch)))
+
+    def _send(self, path: str, name: str, media_type: str, body: bytes) -> None:
+        headers = {"Content-Type": media_type, **self._headers}
+        with self.client.post(path, data=body, name=name, headers=headers, catch_response=True) as response:
+            response.request_meta["request_type"] = "HTTP"
+            if response.status_code == _TOO_MANY:
+                response.request_meta["request_type"] = REFUSED
+                response.success()
+            elif response.status_code == _OK and (failed := _failed(response.json())):
+                response.failure(failed)
+
+
+def _failed(answer: dict[str, Any]) -> str | None:
+    """The first error of a batch, whose status is 200 all the same."""
+    return next((one["error"]["code"] for one in answer.get("results", []) if "error" in one), None)
+
+
+def _form(part: str, several: Iterable[bytes]) -> tuple[str, bytes]:
+    """The Content-Type of a form with these pictures, and its body."""
+    boundary = uuid.uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{part}"; filename="face"\r\n\r\n'.encode()
+    body = b"".join(head + picture + b"\r\n" for picture in several)
+    return f"multipart/form-data; boundary={boundary}", body + f"--{boundary}--\r\n".encode()

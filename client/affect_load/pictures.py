@@ -1,0 +1,52 @@
+"""The pictures that are sent: a folder's, or drawn faces of several sizes."""
+
+import io
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from affect_contract.labels import Expression
+from affect_contract.preprocess import SIDE
+from affect_dataset.faces.synthetic import draw_face
+
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
+_DRAWN: Final = ((SIDE, 12), (480, 6), (1080, 3), (2160, 1))
+"""Sides, and how many of each: crops as the service wants them, and what cameras make."""
+
+
+class NoPictures(Exception):
+    """A folder has none; the text says what to do."""
+
+
+def pictures(folder: str) -> list[bytes]:
+    """Encoded pictures, in an order that mixes their sizes.
+
+    Args:
+        folder: where they are; empty for drawn ones, which are the same every time.
+
+    Raises:
+        NoPictures: there are none in ``folder``.
+    """
+    if not folder:
+        return _drawn()
+    found = [file for file in sorted(Path(folder).rglob("*")) if file.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise NoPictures(
+            f"{folder} holds no picture ({', '.join(_SUFFIXES)}): name another folder, or none for drawn ones"
+        )
+    return [file.read_bytes() for file in found]
+
+
+def _drawn() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    sides = [side for side, count in _DRAWN for _ in range(count)]
+    rng.shuffle(sides)
+    return [_jpeg(expression, side, rng) for side, expression in zip(sides, cycle(Expression), strict=False)]
+
+
+def _jpeg(expression: Expression, side: int, rng: np.random.Generator) -> bytes:
+    buffer = io.BytesIO()
+    draw_face(expression, 0.0, 0.0, rng).resize((side, side)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

@@ -1,0 +1,116 @@
+"""Users of the gRPC API: a call a picture, or one stream for all of them."""
+
+import time
+from typing import Any
+
+import gevent
+import grpc
+from gevent.queue import Queue
+from locust import task
+
+from affect_client.errors import ServiceUnreachable
+from affect_client.rpc import calls
+from affect_client.rpc.client import GrpcClient
+from affect_contract.errors import AffectError, ErrorCode
+from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
+from affect_load.counts import REFUSED
+from affect_load.options import TIMEOUT_S
+from affect_load.users import PacedUser
+
+
+class _RpcUser(PacedUser):
+    abstract = True
+    host = ""
+    """locust wants one; the address is an option of its own."""
+
+    def report(self, name: str, began: float, error: Exception | None, code: str | None) -> None:
+        """Count a call that began at ``began``, and had the error ``code`` if any."""
+        refused = code == ErrorCode.OVERLOADED
+        self.environment.events.request.fire(
+            request_type=REFUSED if refused else "gRPC",
+            name=name,
+            response_time=(time.perf_counter() - began) * 1000,
+            response_length=0,
+            exception=None if refused else error,
+            context={},
+        )
+
+
+class RpcUser(_RpcUser):
+    """A call a picture, never sent twice, with the project's own client."""
+
+    weight = 1
+
+    def on_start(self) -> None:
+        """Make a channel."""
+        super().on_start()
+        self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.access)
+
+    def on_stop(self) -> None:
+        """Close it."""
+        self._client.close()
+
+    @task
+    def predict(self) -> None:
+        """One picture."""
+        picture, began = next(self.pictures), time.perf_counter()
+        try:
+            self._client.predict(picture)
+        except (AffectError, ServiceUnreachable) as exc:
+            self.report("Predict", began, exc, getattr(exc, "code", None))
+        else:
+            self.report("Predict", began, None, None)
+
+
+class StreamError(Exception):
+    """An answer of a stream that is an error, or does not come; the text is its code, or says so."""
+
+
+class RpcStreamUser(_RpcUser):
+    """One stream for all pictures; a stream that breaks fails its picture, and the next one begins another."""
+
+    weight = 1
+
+    def on_start(self) -> None:
+        """Make a channel."""
+        super().on_start()
+        address = calls.Address(self.options.grpc)
+        credentials = address.credentials(self.access["root_certificates"])
+        # A connection of its own: streams that stay open would use up those that one connection may have.
+        settings = [*address.options, ("grpc.use_local_subchannel_pool", 1)]
+        self._channel = (
+            grpc.secure_channel(address.target, credentials, options=settings)
+            if credentials
+            else grpc.insecure_channel(address.target, options=settings)
+        )
+        self._metadata = calls.metadata(self.access["api_key"])
+        self._stub = affect_pb2_grpc.AffectServiceStub(self._channel)
+        self._answers: Any = None
+
+    def on_stop(self) -> None:
+        """End the stream."""
+        if self._answers is not None:
+            self._outbox.put(None)
+        self._channel.close()
+
+    @task
+    def predict(self) -> None:
+        """One picture down the stream, and its answer."""
+        request = affect_pb2.PredictRequest(image=next(self.pictures))
+        began = time.perf_counter()
+        try:
+            if self._answers is None:
+                self._open()
+            self._outbox.put(affect_pb2.StreamRequest(id="0", request=request))
+            with gevent.Timeout(TIMEOUT_S, StreamError("no answer in time")):
+                code = next(self._answers).error.code
+        except (grpc.RpcError, StreamError) as exc:
+            self._answers.cancel()
+            self._answers = None
+            self.report("PredictStream", began, exc, None)
+        else:
+            self.report("PredictStream", began, StreamError(code) if code else None, code or None)
+
+    def _open(self) -> None:
+        self._outbox: Queue[affect_pb2.StreamRequest | None] = Queue()
+        self._answers = self._stub.PredictStream(iter(self._outbox.get, None), metadata=self._metadata)

@@ -1,0 +1,279 @@
+"""``affect-models list, promote, rollback and prune``: which versions there are, and changes of what is stable."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from affect_client.access import AccessError, access, add_access_arguments
+from affect_contract.arguments import backbones, count, seconds
+from affect_contract.models import MODELS
+from affect_models import listing
+from affect_models.gateway_observer import GatewayWitness
+from affect_models.tfserving_observer import tfserving_witnesses
+from affect_registry import promotion, pruning, store
+from affect_registry.check import check_versions
+from affect_registry.observers import CannotSay, Witness
+from affect_registry.promotion import Versions
+from affect_registry.publication import NOTICE_S
+from affect_registry.rollout import Rollout, RolloutFailed
+from affect_registry.store import CANARY, STABLE, Entries, StoreError
+
+_DONE, _REFUSED, _CANNOT_SAY = 0, 1, 2
+_TIMEOUT_S: Final = 300.0
+_KEEP: Final = 3
+_GATE: Final = ("if_evaluation", "against", "fail_if")
+
+
+def add_list_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``list``."""
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    _add_witness_arguments(parser)
+    parser.set_defaults(run=_list)
+
+
+def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``promote``."""
+    parser.add_argument("--version", type=count, help="the version to make stable (default: each model's canary)")
+    _add_change_arguments(parser)
+    gate = parser.add_argument_group("only if its scores allow it")
+    gate.add_argument("--if-evaluation", type=Path, metavar="RUN", help="folder of the canary's affect-evaluate run")
+    gate.add_argument(
+        "--against", type=Path, metavar="RUN", help="folder of the stable version's, on the same pictures"
+    )
+    gate.add_argument(
+        "--fail-if", action="append", default=[], metavar="CONDITION",
+        help='as in affect-evaluate compare: "valence.ccc < -0.02"; may be repeated',
+    )  # fmt: skip
+    parser.set_defaults(run=_promote)
+
+
+def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``rollback``."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--version", type=count, help="the version to go back to (default: the one before)")
+    which.add_argument("--canary", action="store_true", help="withdraw the canary instead; stable stays what it is")
+    _add_change_arguments(parser)
+    parser.set_defaults(run=_roll_back)
+
+
+def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``prune``."""
+    parser.add_argument(
+        "--keep", type=count, default=_KEEP, help="newest versions of each model to keep (default: %(default)s)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, and delete nothing")
+    parser.set_defaults(run=_prune)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one of the commands; the result is its exit status.
+
+    Raises:
+        StoreError: the directory does not allow it.
+    """
+    try:
+        status: int = options.run(options)
+    except RolloutFailed as exc:
+        _say(f"{exc}; models.config is as it was, and what was served is served on")
+        return _REFUSED
+    except CannotSay as exc:
+        _say(str(exc))
+        return _CANNOT_SAY
+    except OSError as exc:
+        raise StoreError(f"{exc.filename or options.models} cannot be changed: {exc.strerror}") from exc
+    return status
+
+
+def _list(options: argparse.Namespace) -> int:
+    rows = listing.rows(options.models, store.read(options.models), _witnesses(options))
+    print(json.dumps({"models": listing.by_model(rows)}, indent=2) if options.json else listing.table(rows))  # noqa: T201
+    return _DONE
+
+
+def _promote(options: argparse.Namespace) -> int:
+    _require_whole_gate(options)
+    witnesses = _required_witnesses(options)
+    with _locked(options.models):
+        entries = store.read(options.models)
+        if options.version:
+            targets = promotion.numbered(options.models, entries, options.version, options.backbones)
+        else:
+            targets = promotion.canaries(entries, options.backbones)
+        if not targets:
+            return _finish_interrupted(options, entries, witnesses)
+        if options.if_evaluation and (said := _objections(options, entries, targets)):
+            return _refuse(said)
+        return _change(options, entries, targets, witnesses)
+
+
+def _roll_back(options: argparse.Namespace) -> int:
+    if options.canary:
+        return _withdraw(options)
+    witnesses = _required_witnesses(options)
+    with _locked(options.models):
+        entries = store.read(options.models)
+        if options.version:
+            targets = promotion.numbered(options.models, entries, options.version, options.backbones)
+        else:
+            targets = promotion.before(options.models, entries, options.backbones)
+        if not targets:
+            what = f"version {options.version}" if options.version else "what was stable before"
+            return _refuse([f"there is no going back to {what}: {_on_disk(options.models, entries)}; name --version"])
+        return _change(options, entries, targets, witnesses, remember=False)
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    with _locked(options.models):
+        entries = store.read(options.models)
+        names = promotion.canaries(entries, options.backbones)
+        if not names:
+            return _refuse([f"no model has the label {CANARY!r}: there is nothing to withdraw"])
+        store.write(options.models, promotion.without_canary(entries, names))
+    for name, version in names.items():
+        print(f"{name}: {CANARY} {version} withdrawn")  # noqa: T201
+    return _DONE
+
+
+def _prune(options: argparse.Namespace) -> int:
+    with _locked(options.models):
+        found = (pruning.superfluous if options.dry_run else pruning.prune)(options.models, options.keep)
+    for directory in found:
+        print(f"{'would delete' if options.dry_run else 'deleted'} {directory}")  # noqa: T201
+    if not found:
+        _say("there is nothing to delete")
+    return _DONE
+
+
+def _change(
+    options: argparse.Namespace,
+    entries: Entries,
+    targets: Versions,
+    witnesses: Sequence[Witness],
+    *,
+    remember: bool = True,
+) -> int:
+    problems = check_versions(options.models, entries, targets)
+    if problems:
+        return _refuse(problems)
+    rollout = Rollout(options.models, witnesses, timeout_s=options.timeout_s, say=_say)
+    rollout.carry_out(entries, targets, keep_old=options.keep_old, remember=remember)
+    for name, version in targets.items():
+        print(f"{name}: {STABLE} {entries[name].labels.get(STABLE, 'none')} -> {version}")  # noqa: T201
+    return _DONE
+
+
+def _finish_interrupted(options: argparse.Namespace, entries: Entries, witnesses: Sequence[Witness]) -> int:
+    """Go on from where a change was killed, which left a version without a label."""
+    targets = promotion.interrupted(entries, options.backbones)
+    if not targets:
+        what = f"version {options.version}" if options.version else f"a version labelled {CANARY!r}"
+        return _refuse(
+            [f"no model has {what} that is not stable already: {_on_disk(options.models, entries)}; publish one first"]
+        )
+    _say("an earlier change was interrupted; finishing it")
+    return _change(options, entries, targets, witnesses)
+
+
+def _require_whole_gate(options: argparse.Namespace) -> None:
+    given = [name for name in _GATE if getattr(options, name)]
+    if given and len(given) < len(_GATE):
+        raise argparse.ArgumentError(None, "--if-evaluation, --against and --fail-if go together: give all three")
+
+
+def _objections(options: argparse.Namespace, entries: Entries, targets: Versions) -> list[str]:
+    try:
+        # Here, so that a promotion without scores needs none of what scores are made with.
+        from affect_evaluation.comparison.differences import parse_condition  # noqa: PLC0415
+        from affect_evaluation.comparison.gate import objections  # noqa: PLC0415
+        from affect_evaluation.errors import EvaluationError  # noqa: PLC0415
+    except ModuleNotFoundError as exc:
+        raise CannotSay(
+            f"--if-evaluation needs {exc.name}, which is not installed: pip install 'affect-serving[evaluate]'"
+        ) from exc
+    try:
+        conditions = [parse_condition(text) for text in options.fail_if]
+    except ValueError as exc:
+        raise argparse.ArgumentError(None, str(exc)) from exc
+    stable = {name: entry.labels[STABLE] for name, entry in entries.items() if STABLE in entry.labels}
+    try:
+        return objections(options.if_evaluation, options.against, conditions, canary=targets, stable=stable)
+    except EvaluationError as exc:
+        raise CannotSay(str(exc)) from exc
+
+
+def _on_disk(root: Path, entries: Entries) -> str:
+    versions = {
+        version
+        for name, entry in entries.items()
+        if name in MODELS
+        for version in store.versions_on_disk(entry.directory(root))
+    }
+    return f"on disk are {', '.join(map(str, sorted(versions))) or 'none'}"
+
+
+def _locked(root: Path) -> Any:
+    return store.locked(root, on_wait=lambda: _say("another publish or promotion is under way: waiting for its end"))
+
+
+def _refuse(reasons: Sequence[str]) -> int:
+    for reason in reasons:
+        _say(reason)
+    return _REFUSED
+
+
+def _say(line: str) -> None:
+    print(f"affect-models: {line}", file=sys.stderr)  # noqa: T201
+
+
+def _required_witnesses(options: argparse.Namespace) -> list[Witness]:
+    """Who is asked; nobody, where that is what was said.
+
+    Raises:
+        CannotSay: nobody was named.
+    """
+    witnesses = _witnesses(options)
+    if not witnesses and not options.files_only:
+        raise CannotSay(
+            "nobody is named who could say whether a version has loaded: name the model servers with --tfserving "
+            "HOST:PORT or the gateways with --url URL; if none runs, --files-only changes the files unseen"
+        )
+    return witnesses
+
+
+def _witnesses(options: argparse.Namespace) -> list[Witness]:
+    servers = [witness for target in options.tfserving for witness in tfserving_witnesses(target)]
+    try:
+        return [*servers, *(GatewayWitness(url, access(options)) for url in options.url)]
+    except AccessError as exc:
+        raise CannotSay(str(exc)) from exc
+
+
+def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbones", type=backbones, default=(), metavar="A,B", help="those to change (default: all)")
+    parser.add_argument(
+        "--keep-old", action="store_true",
+        help="keep the version that was stable loaded, labelled previous, so that going back takes no loading",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout-s", type=seconds, default=_TIMEOUT_S,
+        help="seconds that a version may take to load, and a label to move (default: %(default)g)",
+    )  # fmt: skip
+    _add_witness_arguments(parser)
+    parser.add_argument(
+        "--files-only", action="store_true",
+        help=f"ask nobody; the steps are {NOTICE_S:g} s apart, in which a model server that runs reads the file",
+    )  # fmt: skip
+
+
+def _add_witness_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tfserving", action="append", default=[], metavar="HOST:PORT",
+        help="ask TensorFlow Serving, each server behind that name, by its gRPC port; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--url", action="append", default=[], help="ask a gateway, by its http:// address; may be repeated"
+    )
+    add_access_arguments(parser)

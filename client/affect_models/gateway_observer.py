@@ -1,0 +1,46 @@
+"""A gateway asked what has become of versions."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from affect_client.access import Access
+from affect_client.connect import is_rpc
+from affect_client.errors import ServiceUnreachable
+from affect_client.http.client import Client
+from affect_contract.errors import AffectError
+from affect_contract.schemas import ModelStatus
+from affect_registry.observers import AVAILABLE, CannotSay, ModelState, VersionState
+
+_TIMEOUT_S: Final = 5.0
+
+
+class GatewayWitness:
+    """A gateway, by its ``GET /models``.
+
+    An embedded one runs the fused model or else the pair, so it need not have every model of a publish.
+    """
+
+    knows_every_model = False
+
+    def __init__(self, url: str, access: Access) -> None:
+        self.name = url
+        self._access = access
+        if is_rpc(url):
+            raise CannotSay(f"{url} lists no models: give the http:// address of the gateway")
+
+    def states(self, names: Iterable[str]) -> Mapping[str, ModelState]:
+        """See `Witness`."""
+        try:
+            with Client(self.name, timeout_s=_TIMEOUT_S, **self._access) as client:
+                listed = client.models().models
+        except (ServiceUnreachable, AffectError) as exc:
+            raise CannotSay(f"{self.name} does not say what it serves: {exc}") from exc
+        wanted = set(names)
+        return {model.name: _model_state(model) for model in listed if model.name in wanted}
+
+
+def _model_state(model: ModelStatus) -> ModelState:
+    return ModelState(
+        {one.version: VersionState(one.state, one.problem or "") for one in model.versions},
+        {label: one.version for one in model.versions for label in one.labels if one.state == AVAILABLE},
+    )

@@ -1,0 +1,62 @@
+"""AffectNet's own layout: `images/ID.jpg`, `annotations/ID_exp.npy`, `ID_val.npy`, `ID_aro.npy`."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+
+from affect_dataset.layouts.annotations import Npy
+from affect_dataset.rows import Row, Rows
+from affect_dataset.samples import DatasetError, Split
+
+_IMAGES = "images"
+_ANNOTATIONS = "annotations"
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+_EXPRESSION = "_exp.npy"
+
+
+def is_affectnet(folder: Path) -> bool:
+    """Whether a folder looks like this layout."""
+    return (folder / _IMAGES).is_dir() and (folder / _ANNOTATIONS).is_dir()
+
+
+def affectnet_rows(folder: Path, *, prefix: str = "", fixed_split: Split | None = None) -> Rows:
+    """A row for each picture, and for each annotated id that has none.
+
+    Args:
+        folder: holds `images` and `annotations`.
+        prefix: put before each id.
+        fixed_split: what all its pictures are for.
+
+    Raises:
+        DatasetError: there are no pictures.
+        OSError: the folders cannot be listed.
+    """
+    files = _names(folder / _IMAGES)
+    annotated = {name.removesuffix(_EXPRESSION) for name in _names(folder / _ANNOTATIONS) if name.endswith(_EXPRESSION)}
+    pictures = [name for name in files if _is_picture(name) or PurePath(name).stem in annotated]
+    if not pictures:
+        raise DatasetError(f"there are no pictures in {folder / _IMAGES}: expected files ID.jpg (or .png, .webp)")
+    absent = annotated.difference(PurePath(name).stem for name in pictures)
+    names = [*pictures, *(f"{name}.jpg" for name in sorted(absent))]
+    return Rows(len(names), _rows(folder, names, prefix, fixed_split))
+
+
+def _rows(folder: Path, names: Sequence[str], prefix: str, fixed_split: Split | None) -> Iterator[Row]:
+    images, annotations = folder / _IMAGES, folder / _ANNOTATIONS
+    stems, whole = Counter(PurePath(name).stem for name in names), set(names)
+    for name in names:
+        stem = PurePath(name).stem
+        # Two files of one id share annotations; the whole name then keeps their ids apart.
+        identity = stem if stems[stem] == 1 and stem not in whole else name
+        expression, valence, arousal = (Npy(annotations, f"{stem}_{part}.npy") for part in ("exp", "val", "aro"))
+        yield Row(f"{prefix}{identity}", images / name, expression, valence, arousal, fixed_split)
+
+
+def _is_picture(name: str) -> bool:
+    return PurePath(name).suffix.lower() in _SUFFIXES
+
+
+def _names(folder: Path) -> list[str]:
+    # Hidden files are a system's own notes, such as the ._ID.jpg that macOS leaves beside ID.jpg.
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names alone

@@ -1,0 +1,1 @@
+"""The owner of the models directory: what it holds, what is served of it, and every change. It asks no network."""

@@ -1,0 +1,1 @@
+"""The models directory run inside the gateway by OpenVINO."""

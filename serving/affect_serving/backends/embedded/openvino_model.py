@@ -1,0 +1,156 @@
+"""One SavedModel compiled by OpenVINO, with the threads that run it.
+
+Each processor is a stream that runs one picture at a time on one thread: batches gain nothing on processors,
+their intermediate results no longer fit the caches. Two requests a stream keep it busy while Python hands over.
+"""
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from affect_contract.errors import BackendError, Overloaded
+from affect_contract.labels import LABELS
+from affect_contract.models import IMAGES_INPUT, PROBABILITIES, ServedModel
+from affect_contract.preprocess import SHAPE
+from affect_registry.store import SAVED_MODEL_FILE
+from affect_serving.core.backend import ServingError
+from affect_serving.core.cpus import give_way
+from affect_serving.settings import Precision
+
+_REQUESTS_A_STREAM: Final = 2
+"""With one, a tenth of the processors idled while finished requests waited for Python's lock."""
+_MAX_WAITING: Final = 256
+"""Pictures that may wait for one model; more would only wait past any deadline."""
+
+_DEVICE: Final = "CPU"
+_PRECISIONS: Final = {Precision.F32: openvino.Type.f32, Precision.BF16: openvino.Type.bf16}
+
+_log = logging.getLogger(__name__)
+
+
+class LoadError(Exception):
+    """A SavedModel that cannot be served; the text says what is wrong with it."""
+
+
+def runtime(precision: Precision) -> openvino.Core:
+    """The OpenVINO runtime.
+
+    Raises:
+        ServingError: the processor has no such arithmetic.
+    """
+    core = openvino.Core()
+    capabilities = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    if precision is Precision.BF16 and "BF16" not in capabilities:
+        raise ServingError("this processor has no bfloat16 arithmetic: leave embedded_precision at f32")
+    return core
+
+
+class OpenVinoModel:
+    """A loaded model; `run` may be called from any number of tasks of one event loop."""
+
+    def __init__(self, compiled: openvino.CompiledModel, name: str, streams: int) -> None:
+        self._compiled = compiled
+        self._name = name
+        self._waiting = 0
+        self._local = threading.local()
+        # Nothing here refers back to the model, so that its memory is free as soon as nobody asks for it.
+        self._pool = ThreadPoolExecutor(
+            streams * _REQUESTS_A_STREAM,
+            thread_name_prefix=name,
+            initializer=_prepare_thread,
+            initargs=(self._local, compiled),
+        )
+
+    @classmethod
+    def load(cls, core: openvino.Core, directory: Path, model: ServedModel, *, precision: Precision, cpus: int) -> Self:
+        """Read, check and compile one version directory, and run it once.
+
+        Raises:
+            LoadError: it is no SavedModel, or not one of ``model``.
+        """
+        give_way()  # the runtime's own threads are made here
+        try:
+            # OpenVINO says of a file that it may not read that there is none.
+            (directory / SAVED_MODEL_FILE).open("rb").close()
+        except OSError as exc:
+            raise LoadError(f"{directory / SAVED_MODEL_FILE} cannot be read: {exc.strerror}") from exc
+        try:
+            network = core.read_model(directory)
+            _check(network, model)
+            network.reshape([1, *SHAPE])
+            compiled = core.compile_model(
+                network,
+                _DEVICE,
+                {
+                    # OpenVINO's own default on processors with bfloat16 units is bfloat16, which moves the answers.
+                    "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+                    "NUM_STREAMS": cpus,
+                    "INFERENCE_NUM_THREADS": cpus,
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+            # The first inference takes a multiple of the time; no request should pay for it.
+            compiled.create_infer_request().infer({IMAGES_INPUT: np.zeros((1, *SHAPE), np.uint8)})
+        except RuntimeError as exc:
+            raise LoadError(f"OpenVINO cannot read it: {str(exc).strip().splitlines()[-1]}") from exc
+        return cls(compiled, model.name, cpus)
+
+    async def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """The outputs for uint8 [n, 224, 224, 3], by name, each float32 [n, ...]; cancelled, it drops what waits.
+
+        Raises:
+            Overloaded: too many pictures wait already.
+            BackendError: the runtime failed.
+        """
+        if self._waiting + len(images) > _MAX_WAITING:
+            raise Overloaded(f"{self._waiting} pictures wait for {self._name} already", retry_after_s=1.0)
+        loop = asyncio.get_running_loop()
+        self._waiting += len(images)
+        try:
+            single = (images[row : row + 1] for row in range(len(images)))
+            answers = await asyncio.gather(*(loop.run_in_executor(self._pool, self._infer, one) for one in single))
+        finally:
+            self._waiting -= len(images)
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def close(self) -> None:
+        """Finish what is waiting and end the threads."""
+        self._pool.shutdown()
+
+    def _infer(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        request: openvino.InferRequest = self._local.request
+        try:
+            request.infer({IMAGES_INPUT: image}, share_inputs=True)
+        except RuntimeError as exc:
+            _log.exception("%s failed to run", self._name)
+            raise BackendError(f"{self._name} failed to run: look at the gateway's log") from exc
+        return {port.any_name: request.get_tensor(port).data.copy() for port in self._compiled.outputs}
+
+
+def _prepare_thread(local: threading.local, compiled: openvino.CompiledModel) -> None:
+    give_way()
+    local.request = compiled.create_infer_request()
+
+
+def _check(network: openvino.Model, model: ServedModel) -> None:
+    """Hold a model against the contract."""
+    inputs = {port.any_name: _form(port) for port in network.inputs}
+    outputs = {port.any_name: _form(port) for port in network.outputs}
+    wanted_inputs = {IMAGES_INPUT: f"u8{['?', *SHAPE]}"}
+    wanted_outputs = {name: f"f32{['?', len(LABELS)] if name == PROBABILITIES else ['?']}" for name in model.outputs}
+    if inputs != wanted_inputs:
+        raise LoadError(f"its inputs are {inputs} where {model.name} has {wanted_inputs}")
+    if outputs != wanted_outputs:
+        raise LoadError(f"its outputs are {outputs} where {model.name} has {wanted_outputs}")
+
+
+def _form(port: Any) -> str:
+    sides = [side.get_length() if side.is_static else "?" for side in port.get_partial_shape()]
+    return f"{port.get_element_type().get_type_name()}{sides}"

@@ -1,0 +1,1 @@
+"""The gateway itself, without a transport and without a model runtime."""

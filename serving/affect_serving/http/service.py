@@ -1,0 +1,223 @@
+"""The HTTP API."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Final, Protocol
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from affect_contract.errors import FAULTS, AffectError, ErrorCode, Internal, MethodNotAllowed, NotFound
+from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
+from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
+from affect_serving.core.drain import READINESS
+from affect_serving.core.predictor import Predictor
+from affect_serving.core.request_services import Entrance
+from affect_serving.http.errors import CODE_KEY, INTERNAL_DETAIL, PROBLEM_TYPE, problem_response
+from affect_serving.http.gate import Handler, HttpGate, arrival
+from affect_serving.http.middleware import REQUEST_ID_KEY, RequestMiddleware
+from affect_serving.http.pages import add_pages
+from affect_serving.http.picture_bodies import (
+    BATCH_PATH,
+    FORM_TYPE,
+    JSON_TYPE,
+    PICTURE_PART,
+    PICTURE_PATH,
+    PICTURES_PART,
+    RAW_TYPES,
+    one_picture,
+    several_pictures,
+)
+from affect_serving.http.query_options import asked, parameters
+from affect_serving.settings import Settings
+from affect_serving.telemetry.metrics import Metrics
+from affect_serving.telemetry.trace_context import TRACEPARENT, TRACESTATE
+
+_DESCRIPTION: Final = """
+Send a picture of a face, get its expression (eight classes of AffectNet), valence and arousal.
+
+The whole picture is read: crop it to the face first. Errors are problem documents (RFC 9457) with a `code`.
+"""
+
+_PREDICTION_ERRORS: Final = (
+    ErrorCode.INVALID_IMAGE,
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.UNAUTHORIZED,
+    ErrorCode.REQUEST_TIMEOUT,
+    ErrorCode.UNKNOWN_MODEL,
+    ErrorCode.OVERLOADED,
+    ErrorCode.MODEL_NOT_READY,
+    ErrorCode.BACKEND_ERROR,
+    ErrorCode.INTERNAL,
+    ErrorCode.DEADLINE_EXCEEDED,
+)
+
+_BYTES: Final = {"type": "string", "format": "binary"}
+
+
+class HttpApp(Protocol):
+    """An ASGI application that can refuse a request without being called."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that is refused before anything is done for it; None leaves it to a call."""
+
+
+class _SharedAcrossOrigins(CORSMiddleware):
+    """Refuses in its calls alone, since a page of another origin reads no answer without the headers of this layer."""
+
+    def refusal(self, _: Scope) -> None:
+        """See `HttpApp`."""
+
+
+def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> HttpApp:
+    """The ASGI application over a predictor: what every request gets, then the gate, then the routes."""
+    app = FastAPI(
+        title="Affect", version=version("affect-serving"), description=_DESCRIPTION, docs_url=None, redoc_url=None
+    )
+    _add_error_handlers(app)
+    predictions = _add_prediction_routes(app, settings, predictor)
+    _add_status_routes(app, predictor, metrics, entrance)
+    add_pages(app)
+    gate = HttpGate(app, predictions, settings, metrics, entrance)
+    answering = RequestMiddleware(gate, metrics, entrance, tls=settings.tls_cert is not None)
+    # Outermost, so that a page of another origin gets to read refusals too.
+    return _shared_across_origins(answering, settings) if settings.cors_origins else answering
+
+
+def _shared_across_origins(app: ASGIApp, settings: Settings) -> HttpApp:
+    return _SharedAcrossOrigins(
+        app,
+        allow_origins=settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, TIMEOUT_HEADER, TRACEPARENT, TRACESTATE],
+        expose_headers=[REQUEST_ID_HEADER, "Retry-After"],
+    )
+
+
+def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predictor) -> dict[str, Handler]:
+    """Declare the routes; gives their handlers, by path, since the gate calls them itself."""
+
+    @app.post(
+        PICTURE_PATH,
+        operation_id="predict",
+        summary="Read one picture",
+        response_model=Prediction,
+        responses=_problems(_PREDICTION_ERRORS),
+        openapi_extra=_one_picture_body(),
+    )
+    async def predict(request: Request) -> Response:
+        content_type, body, ticket = arrival(request)
+        wanted = asked(request, ticket.deadline)
+        picture = await one_picture(content_type, body)
+        await ticket.begin()
+        return _json(await predictor.predict(picture, wanted))
+
+    @app.post(
+        BATCH_PATH,
+        operation_id="predict_batch",
+        summary="Read several pictures",
+        response_model=BatchPrediction,
+        responses=_problems(_PREDICTION_ERRORS),
+        openapi_extra=_several_pictures_body(),
+    )
+    async def predict_batch(request: Request) -> Response:
+        content_type, body, ticket = arrival(request)
+        wanted = asked(request, ticket.deadline)
+        pictures = await several_pictures(content_type, body, settings.max_batch_images)
+        await ticket.begin(len(pictures))
+        return _json(BatchPrediction(results=await predictor.predict_batch(pictures, wanted)))
+
+    return {PICTURE_PATH: predict, BATCH_PATH: predict_batch}
+
+
+def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> None:
+    @app.get(
+        "/models", operation_id="models", summary="What is served", responses=_problems([ErrorCode.MODEL_NOT_READY])
+    )
+    async def models() -> ModelList:
+        return await predictor.models()
+
+    @app.get("/livez", operation_id="livez", summary="Whether the process answers")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/readyz",
+        operation_id="readyz",
+        summary="Whether every backbone can answer",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Some backbones cannot answer yet."}},
+    )
+    async def readyz() -> Response:
+        readiness = READINESS if entrance.drain.begun else await predictor.readiness()
+        return _json(readiness, 503 if readiness.waiting_for else 200)
+
+    @app.get("/metrics", operation_id="metrics", summary="Prometheus metrics", response_class=Response)
+    async def prometheus() -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    def respond(request: Request, error: AffectError) -> Response:
+        request.scope[CODE_KEY] = error.code
+        return problem_response(error, request.scope[REQUEST_ID_KEY])
+
+    @app.exception_handler(AffectError)
+    async def affect_error(request: Request, error: AffectError) -> Response:
+        return respond(request, error)
+
+    @app.exception_handler(Exception)
+    async def unforeseen_error(request: Request, _: Exception) -> Response:
+        return respond(request, Internal(INTERNAL_DETAIL))
+
+    @app.exception_handler(HTTPException)
+    async def router_error(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        if error.status_code == FAULTS[ErrorCode.METHOD_NOT_ALLOWED].http:
+            response = respond(request, MethodNotAllowed(f"{path} does not take {request.method}: see /docs"))
+            response.headers.update(error.headers or {})
+            return response
+        return respond(request, NotFound(f"there is no {path}: see /docs for what there is"))
+
+
+def _json(body: BaseModel, status: int = 200) -> Response:
+    return Response(body.model_dump_json(), status, media_type=JSON_TYPE)
+
+
+def _one_picture_body() -> dict[str, Any]:
+    form = {"type": "object", "required": [PICTURE_PART], "properties": {PICTURE_PART: _BYTES}}
+    raw = {media_type: {"schema": _BYTES} for media_type in RAW_TYPES}
+    return _body(
+        {**raw, FORM_TYPE: {"schema": form}, JSON_TYPE: {"schema": EncodedPicture.model_json_schema()}},
+    )
+
+
+def _several_pictures_body() -> dict[str, Any]:
+    pictures = {"type": "array", "items": _BYTES}
+    form = {"type": "object", "required": [PICTURES_PART], "properties": {PICTURES_PART: pictures}}
+    return _body({FORM_TYPE: {"schema": form}})
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"parameters": parameters(), "requestBody": {"required": True, "content": content}}
+
+
+def _problems(codes: Sequence[ErrorCode]) -> dict[int | str, dict[str, Any]]:
+    """How a route's errors are documented, by status."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(FAULTS[code].http, []).append(code)
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": ", ".join(names), "model": Problem, "content": {PROBLEM_TYPE: {"schema": schema}}}
+        for status, names in by_status.items()
+    }

@@ -1,0 +1,186 @@
+"""Decided for gRPC before a message is read: keys, admission; and what every call gets, as HTTP requests do."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import grpc
+
+from affect_contract.errors import FAULTS, AffectError, DeadlineExceeded, ErrorCode, Internal, InvalidRequest
+from affect_contract.headers import CODE_METADATA, REQUEST_ID_HEADER, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
+from affect_serving.core.deadline import Deadline
+from affect_serving.core.request_services import Entrance
+from affect_serving.http.errors import INTERNAL_DETAIL
+from affect_serving.settings import Settings
+from affect_serving.telemetry.metrics import Metrics, Rejection
+from affect_serving.telemetry.request_context import RequestContext, current_request
+from affect_serving.telemetry.request_ids import request_id
+from affect_serving.telemetry.trace_context import TRACEPARENT, TRACESTATE, trace_context
+
+_FAULTS_OF_THE_SERVICE: Final = frozenset(
+    code for code, fault in FAULTS.items() if fault.http >= HTTPStatus.INTERNAL_SERVER_ERROR
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Call:
+    """What a call brought with it."""
+
+    route: str
+    request_id: str
+    deadline: Deadline
+    key_name: str = ""
+
+
+current_call: Final[ContextVar[Call]] = ContextVar("current_call")
+
+
+class RpcGate(grpc.aio.ServerInterceptor):
+    """Lets calls of ``service`` through to their handlers, or ends them; other services are open.
+
+    Args:
+        service: its full name.
+        settings: with which limits.
+    """
+
+    def __init__(self, service: str, settings: Settings) -> None:
+        self._prefix = f"/{service}/"
+        self._settings = settings
+        self._guarded: dict[str, Any] = {}
+
+    def open(self, metrics: Metrics, entrance: Entrance) -> None:
+        """Take calls from now on; a server has to be made with its interceptors, before there is anything to let in."""
+        self._metrics = metrics
+        self._entrance = entrance
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
+    ) -> Any:
+        """See `grpc.aio.ServerInterceptor`."""
+        guarded = self._guarded.get(details.method)
+        if guarded is None:
+            handler = await continuation(details)
+            if handler is None or not details.method.startswith(self._prefix):
+                return handler
+            guarded = self._guarded[details.method] = self._guard(details.method, handler)
+        return guarded
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler.stream_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        # As a stream of one, so that the message is read when we say.
+        return grpc.stream_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _unary(
+        self, route: str, behaviour: Callable[[Any, Any], Awaitable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
+        async def guarded(requests: AsyncIterator[Any], context: Any) -> Any:
+            async with self._answering(context, route) as call:
+                ticket = self._entrance.admission.enter(call.deadline)
+                try:
+                    with ticket.while_it_comes():
+                        request = await self._message(requests, call.deadline)
+                    await ticket.begin()
+                    return await behaviour(request, context)
+                finally:
+                    ticket.leave()
+
+        return guarded
+
+    def _stream(
+        self, route: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]
+    ) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        async def guarded(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            async with self._answering(context, route, of_many=True):
+                async for response in behaviour(requests, context):
+                    yield response
+
+        return guarded
+
+    async def _message(self, requests: AsyncIterator[Any], deadline: Deadline) -> Any:
+        """The one message of a call, which has the time of a body."""
+        seconds = self._settings.body_timeout_s
+        try:
+            async with asyncio.timeout(min(seconds, deadline.left_s())):
+                return await anext(aiter(requests))
+        except StopAsyncIteration as exc:
+            raise InvalidRequest("no message came: send one") from exc
+        except TimeoutError as exc:
+            self._metrics.rejected(Rejection.BODY_TIMEOUT)
+            raise DeadlineExceeded(f"the message was not there after {seconds:g} s: send it faster") from exc
+
+    @asynccontextmanager
+    async def _answering(self, context: Any, route: str, *, of_many: bool = False) -> AsyncIterator[Call]:
+        """What every call gets: an id that is returned, its time, and its error told as the contract says.
+
+        Args:
+            context: gRPC's.
+            route: its method.
+            of_many: whether its pictures are counted one by one, and the call itself only where it fails.
+        """
+        metadata = {name: str(value) for name, value in context.invocation_metadata() or ()}
+        own_id = request_id(metadata.get(REQUEST_ID_HEADER.lower(), ""))
+        left_s = context.time_remaining()
+        if left_s is None:  # each picture of many has the gateway's time for itself
+            left_s = math.inf if of_many else self._settings.deadline_ms / 1000
+        call = Call(route, own_id, Deadline(left_s))
+        current_call.set(call)
+        current_request.set(
+            RequestContext(own_id, trace_context(metadata.get(TRACEPARENT, ""), metadata.get(TRACESTATE, "")))
+        )
+        context.set_trailing_metadata(((REQUEST_ID_METADATA, own_id),))
+        started = time.perf_counter()
+        status, code = grpc.StatusCode.OK, ""
+        try:
+            with self._entrance.tracing.request(route.lstrip("/")):
+                call.key_name = self._entrance.keys.check(metadata.get("authorization", ""))
+                yield call
+        except AffectError as exc:
+            status, code = status_of(exc), exc.code
+            await _abort(context, own_id, exc)
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            status = grpc.StatusCode.CANCELLED
+            raise
+        except Exception:
+            _log.exception("request %s failed", own_id)
+            status, code = grpc.StatusCode.INTERNAL, ErrorCode.INTERNAL
+            await _abort(context, own_id, Internal(INTERNAL_DETAIL))
+        finally:
+            if not of_many or status is not grpc.StatusCode.OK:
+                self.record(call, status, code, time.perf_counter() - started)
+
+    def record(self, call: Call, status: grpc.StatusCode, code: str, seconds: float) -> None:
+        """Count and log an answer."""
+        self._metrics.answered(call.route, status.name, code, seconds)
+        self._entrance.access_log.record(
+            call.route, status.name, code, seconds, call.key_name, failed=code in _FAULTS_OF_THE_SERVICE
+        )
+
+
+def status_of(error: AffectError) -> grpc.StatusCode:
+    """The status that a call ends with."""
+    return grpc.StatusCode[FAULTS[error.code].grpc or grpc.StatusCode.INTERNAL.name]
+
+
+async def _abort(context: Any, own_id: str, error: AffectError) -> None:
+    trailers = [(REQUEST_ID_METADATA, own_id), (CODE_METADATA, error.code.value)]
+    if error.retry_after_s is not None:
+        trailers.append((RETRY_AFTER_METADATA, str(round(error.retry_after_s * 1000))))
+    await context.abort(status_of(error), error.detail, tuple(trailers))

@@ -1,0 +1,58 @@
+"""The standard health service, and a metric, saying what `/readyz` says."""
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from affect_serving.core.drain import Drain
+from affect_serving.core.predictor import Predictor
+from affect_serving.telemetry.metrics import Metrics
+
+_OVERALL: Final = ""
+_EVERY_S: Final = 0.5
+"""How late the health service may be, in seconds."""
+
+
+class HealthFollowsReadiness:
+    """Serves `grpc.health.v1.Health` for the whole server and for each of ``services``."""
+
+    def __init__(self, predictor: Predictor, metrics: Metrics, drain: Drain, services: tuple[str, ...]) -> None:
+        self._predictor = predictor
+        self._metrics = metrics
+        self._drain = drain
+        self._services = (_OVERALL, *services)
+        self._servicer = health.aio.HealthServicer()
+
+    async def __aenter__(self) -> Self:
+        await self._update()
+        self._task = asyncio.create_task(self._follow(), name="health follows readiness")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the service."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+    async def _follow(self) -> None:
+        while not self._drain.begun:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_S):
+                    await self._drain.told()
+            await self._update()
+
+    async def _update(self) -> None:
+        ready = not self._drain.begun and not (await self._predictor.readiness()).waiting_for
+        self._metrics.ready.set(ready)
+        state = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in self._services:
+            await self._servicer.set(service, state)

@@ -1,0 +1,1 @@
+"""What tests, benchmarks and trials of images share; no part of the product imports it."""

@@ -1,0 +1,1 @@
+"""Features of a frozen backbone: computed once a picture, then read from a cache."""

@@ -1,0 +1,1 @@
+"""The networks: backbones, heads, their initial weights, and both as one for fine-tuning."""

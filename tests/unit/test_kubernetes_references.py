@@ -185,7 +185,7 @@ def test_the_model_server_is_reached_by_the_gateway_and_by_promotions_alone():
 
 
 def test_probes_ask_for_paths_and_services_that_there_are():
-    source = (ROOT / "serving/affect_serving/http.py").read_text()
+    source = (ROOT / "serving/affect_serving/http/service.py").read_text()
     for name, probe in GATEWAY.container("gateway").items():
         if name.endswith("Probe"):
             assert f'"{probe["httpGet"]["path"]}"' in source

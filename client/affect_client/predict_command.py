@@ -19,7 +19,7 @@ from affect_client.local_gateway import local_gateway
 from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
 from affect_client.options import DEFAULT_TIMEOUT_S
 from affect_client.rpc.client import GrpcClient
-from affect_contract.arguments import count, seconds
+from affect_contract.arguments import seconds, whole_number
 from affect_contract.errors import AffectError
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         help="time for one picture (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--in-flight", type=count, default=DEFAULT_IN_FLIGHT, metavar="N",
+        "--in-flight", type=whole_number(1), default=DEFAULT_IN_FLIGHT, metavar="N",
         help="pictures under way at a time (default: %(default)s)",
     )  # fmt: skip
     add_access_arguments(parser)

@@ -9,6 +9,7 @@ from affect_client.access import KEY_VARIABLE, Access
 from affect_client.access import access as read_access
 from affect_client.http.client import DEFAULT_URL
 from affect_client.rpc.client import DEFAULT_ADDRESS
+from affect_contract.arguments import positive_number, seconds, whole_number
 from affect_load.stages import Kind, Plan, Target, plan
 
 TIMEOUT_S: Final = 10.0
@@ -51,10 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--grpc", default=DEFAULT_ADDRESS, metavar="URL", help="gRPC address (default: %(default)s)")
     group.add_argument("--pictures", default="", metavar="DIR", help="pictures to send (default: drawn faces)")
     group.add_argument("--kind", choices=[*Kind], default=str(Kind.STEPS), help="of the load (default: %(default)s)")
-    group.add_argument("--rate", type=_positive, default=20.0, help="requests/s to begin with (default: %(default)g)")
-    group.add_argument("--seconds", type=_positive, default=15.0, help="of a step, or of a soak (default: %(default)g)")
-    group.add_argument("--p95-ms", type=_positive, default=250.0, help="the target (default: %(default)g)")
-    group.add_argument("--batch", type=int, default=8, help="pictures of a batch (default: %(default)s)")
+    group.add_argument(
+        "--rate", type=positive_number, default=20.0, help="requests/s to begin with (default: %(default)g)"
+    )
+    group.add_argument("--seconds", type=seconds, default=15.0, help="of a step, or of a soak (default: %(default)g)")
+    group.add_argument("--p95-ms", type=positive_number, default=250.0, help="the target (default: %(default)g)")
+    group.add_argument("--batch", type=whole_number(1), default=8, help="pictures of a batch (default: %(default)s)")
     group.add_argument("--ca", default="", metavar="FILE", help="PEM of the authorities that may vouch for the gateway")
     group.add_argument(
         "--out", default="load", metavar="DIR", help="for load.html and load.json (default: %(default)s)"
@@ -74,13 +77,3 @@ def options(parsed: argparse.Namespace) -> Options:
         ca=parsed.ca,
         out=Path(parsed.out),
     )
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
-    return number

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from affect_contract.arguments import absolute_path, port, whole_number
 from affect_models import changes
 from affect_registry import server_files, store
 from affect_registry.check import check
@@ -18,7 +19,6 @@ _FINE, _NOT_FINE, _CANNOT_SAY, _INTERRUPTED = 0, 1, 2, 130
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
 _POLL_S: Final = 2.0
-_MAX_PORT: Final = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,13 +125,13 @@ def _parser() -> argparse.ArgumentParser:
     checking.set_defaults(run=_check)
     flags = _command(commands, "flags", f"print the command line that starts {_SERVER} on the directory")
     _add_mount(flags)
-    flags.add_argument("--port", type=_port, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
+    flags.add_argument("--port", type=port, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
     flags.add_argument(
-        "--rest-port", type=_port, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
+        "--rest-port", type=port, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
     )
     flags.add_argument(
         "--in-flight",
-        type=_positive,
+        type=whole_number(1),
         default=_IN_FLIGHT,
         help="calls that may be under way at a time: replicas of the gateway x requests in flight in each, twice that "
         "for backbones without a fused model; more are refused as overload (default: %(default)s)",
@@ -150,27 +150,7 @@ def _command(
 
 
 def _add_mount(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mount", type=_absolute, help="where the model server sees the directory, if elsewhere")
-
-
-def _absolute(text: str) -> PurePosixPath:
-    path = PurePosixPath(text)
-    if not path.is_absolute():
-        raise argparse.ArgumentTypeError(f"{text!r}: give an absolute path")
-    return path
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number above 0")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    number = _positive(text)
-    if number > _MAX_PORT:
-        raise argparse.ArgumentTypeError(f"{text!r}: ports end at {_MAX_PORT}")
-    return number
+    parser.add_argument("--mount", type=absolute_path, help="where the model server sees the directory, if elsewhere")
 
 
 if __name__ == "__main__":

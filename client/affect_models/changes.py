@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from affect_client.access import AccessError, access, add_access_arguments
-from affect_contract.arguments import backbones, count, seconds
-from affect_contract.models import MODELS
+from affect_contract.arguments import names, seconds, whole_number
+from affect_contract.models import MODELS, Backbone
 from affect_models import listing
 from affect_models.gateway_observer import GatewayWitness
 from affect_models.tfserving_observer import tfserving_witnesses
@@ -36,7 +36,9 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``promote``."""
-    parser.add_argument("--version", type=count, help="the version to make stable (default: each model's canary)")
+    parser.add_argument(
+        "--version", type=whole_number(1), help="the version to make stable (default: each model's canary)"
+    )
     _add_change_arguments(parser)
     gate = parser.add_argument_group("only if its scores allow it")
     gate.add_argument("--if-evaluation", type=Path, metavar="RUN", help="folder of the canary's affect-evaluate run")
@@ -53,7 +55,7 @@ def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
 def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``rollback``."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--version", type=count, help="the version to go back to (default: the one before)")
+    which.add_argument("--version", type=whole_number(1), help="the version to go back to (default: the one before)")
     which.add_argument("--canary", action="store_true", help="withdraw the canary instead; stable stays what it is")
     _add_change_arguments(parser)
     parser.set_defaults(run=_roll_back)
@@ -62,7 +64,10 @@ def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
 def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``prune``."""
     parser.add_argument(
-        "--keep", type=count, default=_KEEP, help="newest versions of each model to keep (default: %(default)s)"
+        "--keep",
+        type=whole_number(1),
+        default=_KEEP,
+        help="newest versions of each model to keep (default: %(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and delete nothing")
     parser.set_defaults(run=_prune)
@@ -252,7 +257,9 @@ def _witnesses(options: argparse.Namespace) -> list[Witness]:
 
 
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backbones", type=backbones, default=(), metavar="A,B", help="those to change (default: all)")
+    parser.add_argument(
+        "--backbones", type=names(Backbone), default=(), metavar="A,B", help="those to change (default: all)"
+    )
     parser.add_argument(
         "--keep-old", action="store_true",
         help="keep the version that was stable loaded, labelled previous, so that going back takes no loading",

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from affect_contract.arguments import MAX_PORT
 from affect_contract.models import Backbone
 from affect_contract.preprocess import HARD_MAX_PIXELS, MAX_IMAGE_BYTES, MAX_PIXELS
 
@@ -15,7 +16,6 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})", re
 _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _TLS_FILES: Final = ("tfserving_ca", "tfserving_cert", "tfserving_key", "tfserving_server_name")
 
-MAX_PORT: Final = 65535
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 
 

@@ -21,7 +21,7 @@ def models(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--in-flight", "0"], "'0': give a whole number above 0"),
+        (["--in-flight", "0"], "'0': give a whole number from 1"),
         (["--port", "65536"], "'65536': ports end at 65535"),
         (["--rest-port", "8500"], "--port and --rest-port are both 8500"),
         (["--mount", "models"], "'models': give an absolute path"),

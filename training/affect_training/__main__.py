@@ -7,11 +7,12 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from affect_contract.arguments import fraction, names, positive_number, whole_number
 from affect_contract.models import Task
 from affect_dataset.loading import SPLIT_FILE
 from affect_dataset.samples import DatasetError
 from affect_registry.store import StoreError
-from affect_training.arguments import add_basis_arguments, basis, fraction, positive, several, whole
+from affect_training.arguments import add_basis_arguments, basis
 from affect_training.errors import TrainingError
 from affect_training.features import command as features_command
 from affect_training.quiet_tensorflow import quiet_start
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add_basis_arguments(parser)
     parser.add_argument(
         "--tasks",
-        type=several(Task),
+        type=names(Task),
         default=tuple(Task),
         metavar="A,B",
         help="default: classification,regression",
@@ -129,11 +130,11 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         help=f"{' or '.join(recipe_names())}, or a TOML file "
         "(default: study for --mode frozen, best for --mode fine-tune)",
     )
-    group.add_argument("--hidden-units", type=whole(1), help=f"default: {STUDY.hidden_units}")
+    group.add_argument("--hidden-units", type=whole_number(1), help=f"default: {STUDY.hidden_units}")
     group.add_argument("--dropout", type=fraction, help=f"default: {STUDY.dropout}")
-    group.add_argument("--learning-rate", type=positive, help="of Adam (default: 1e-4; custom_cnn: 1e-3)")
-    group.add_argument("--batch-size", type=whole(1), help=f"default: {STUDY.batch_size}")
-    group.add_argument("--epochs", type=whole(1), help=f"default: {STUDY.epochs}")
+    group.add_argument("--learning-rate", type=positive_number, help="of Adam (default: 1e-4; custom_cnn: 1e-3)")
+    group.add_argument("--batch-size", type=whole_number(1), help=f"default: {STUDY.batch_size}")
+    group.add_argument("--epochs", type=whole_number(1), help=f"default: {STUDY.epochs}")
     group.add_argument(
         "--class-weights", type=ClassWeights, choices=tuple(ClassWeights), help="balanced: for skewed data"
     )

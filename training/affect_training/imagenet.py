@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from affect_contract.arguments import names
 from affect_contract.models import Backbone
 from affect_training.errors import TrainingError
 from affect_training.networks.backbones import build_base, parts
@@ -20,15 +21,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False, prog="python -m affect_training.imagenet", description="Download ImageNet weights."
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to put them into")
-    parser.add_argument("--backbones", default=",".join(PRETRAINED), metavar="A,B", help="which (default: %(default)s)")
+    parser.add_argument(
+        "--backbones",
+        type=names(PRETRAINED),
+        default=PRETRAINED,
+        metavar="A,B",
+        help=f"which (default: {','.join(PRETRAINED)})",
+    )
     options = parser.parse_args(arguments)
-    names = options.backbones.split(",")
-    unknown = [name for name in names if name not in PRETRAINED]
-    if unknown:
-        parser.error(f"--backbones {unknown[0]!r}: choose from {', '.join(PRETRAINED)}")
     try:
-        for name in names:
-            print(save(Backbone(name), options.out))  # noqa: T201
+        for backbone in options.backbones:
+            print(save(backbone, options.out))  # noqa: T201
     except (TrainingError, OSError) as exc:
         print(f"{parser.prog}: {exc}", file=sys.stderr)  # noqa: T201
         return 2

@@ -16,7 +16,8 @@ from affect_client.access import AccessError, access, add_access_arguments
 from affect_client.connect import connect_async, is_rpc
 from affect_client.http.client import DEFAULT_URL, AsyncClient
 from affect_client.rpc.client import AsyncGrpcClient
-from affect_contract.arguments import backbones, seconds
+from affect_contract.arguments import names, seconds
+from affect_contract.models import Backbone
 from affect_dataset import loading
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_dataset.shards import WHOLE, add_shard_argument
@@ -160,7 +161,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split-file", type=Path, help="the split, where it is not beside the data")
     parser.add_argument(
-        "--backbones", type=backbones, default=(), metavar="A,B", help="which to score (default: all that are served)"
+        "--backbones",
+        type=names(Backbone),
+        default=(),
+        metavar="A,B",
+        help="which to score (default: all that are served)",
     )
     parser.add_argument(
         "--label", default=STABLE, help="which of their versions to score: stable, canary or another label (default: "

@@ -5,20 +5,12 @@ python -m affect_dataset.faces --out DIR --count N [--seed S]
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from affect_contract.arguments import whole_number
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import DatasetError
-
-
-def _from(lowest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < lowest:
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from {lowest}")
-        return int(text)
-
-    return parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m affect_dataset.faces", description="Draw synthetic faces.")
     parser.add_argument("--out", type=Path, required=True, help="new folder, in AffectNet's layout")
-    parser.add_argument("--count", type=_from(1), required=True, help="how many faces")
-    parser.add_argument("--seed", type=_from(0), default=0, help="default: 0")
+    parser.add_argument("--count", type=whole_number(1), required=True, help="how many faces")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="default: 0")
     return parser
 
 

@@ -6,13 +6,12 @@ All raise `argparse.ArgumentTypeError`, which argparse prints after the name of 
 import argparse
 import math
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Final, TypeVar
 
 MAX_PORT: Final = 65535
 
-_Name = TypeVar("_Name", bound=StrEnum)
+_Name = TypeVar("_Name", bound=str)
 
 
 def whole_number(lowest: int) -> Callable[[str], int]:
@@ -63,7 +62,7 @@ def absolute_path(text: str) -> PurePosixPath:
 
 def names(choices: Iterable[_Name]) -> Callable[[str], tuple[_Name, ...]]:
     """Return the type of names separated by commas, each one of ``choices``; a repeated name counts once."""
-    by_name = {choice.value: choice for choice in choices}
+    by_name = {str(choice): choice for choice in choices}
 
     def parse(text: str) -> tuple[_Name, ...]:
         given = list(filter(None, text.split(","))) or [text]

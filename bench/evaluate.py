@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 
 from affect_contract.labels import LABELS, Expression
-from affect_contract.models import Backbone
 from affect_contract.schemas import AnsweringModel, Prediction
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample
@@ -130,7 +129,7 @@ def _megabytes(used: resource.struct_rusage) -> float:
 def _answer(sample: Sample, random: np.random.Generator) -> Row:
     weights = random.dirichlet(np.ones(len(LABELS)) + 2 * np.eye(len(LABELS))[sample.expression])
     best = int(weights.argmax())
-    model = AnsweringModel(backbone=Backbone.MOBILENET_V2, versions={"mobilenet_v2_affect": 1})
+    model = AnsweringModel(backbone="mobilenet_v2", versions={"mobilenet_v2_affect": 1})
     valence, arousal = np.clip(affect([sample])[0] + random.normal(0, 0.3, 2), -1, 1).tolist()
     answer = Prediction(
         expression=LABELS[best],

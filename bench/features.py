@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.labels import Expression
-from affect_contract.models import Backbone, Task
+from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
 from affect_training.features.cache import FeatureCache
 
@@ -53,7 +53,7 @@ def samples(count: int) -> list[Sample]:
 
 def cache_in(folder: Path) -> FeatureCache:
     """The cache of the made-up base."""
-    return FeatureCache(folder, Backbone.MOBILENET_V2, "0" * 64)
+    return FeatureCache(folder, "mobilenet_v2", "0" * 64)
 
 
 def fill(folder: Path, count: int, width: int) -> None:
@@ -104,7 +104,7 @@ def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, floa
     from affect_training.loop.batches import in_order  # noqa: PLC0415
     from affect_training.loop.epochs import Examples, train  # noqa: PLC0415
     from affect_training.loop.targets import labels  # noqa: PLC0415
-    from affect_training.networks.backbones import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
+    from affect_training.networks.heads import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
     from affect_training.recipes.recipe import STUDY  # noqa: PLC0415
 
     peak = Peak()

@@ -17,9 +17,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
-from affect_contract.models import Backbone, Task
+from affect_contract.outputs import Task
 from affect_contract.preprocess import SHAPE
-from affect_training.networks.backbones import build_base, build_head
+from affect_training.networks.backbones import build_base
+from affect_training.networks.heads import build_head
 from affect_training.networks.joint import JointNetwork, compile_joint, unfreeze
 from affect_training.networks.weights import Origin, Weights
 from affect_training.recipes.recipe import FineTuning
@@ -31,7 +32,7 @@ def networks() -> tuple[keras.Model, keras.Model]:
     """The plain network and ours, each with a base of its own."""
     made = []
     for ours in (False, True):
-        base = build_base(Backbone.MOBILENET_V2, Weights(Origin.NONE))
+        base = build_base("mobilenet_v2", Weights(Origin.NONE))
         heads = {task: build_head(task, base.output.shape[-1], RECIPE, seed=0) for task in Task}
         unfreeze(base, None)
         if ours:

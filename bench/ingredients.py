@@ -21,8 +21,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from affect_contract.models import AROUSAL, IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, VALENCE, Backbone, fused
+from affect_contract.models import fused
+from affect_contract.outputs import AROUSAL, PROBABILITIES, VALENCE
 from affect_contract.preprocess import SIDE
+from affect_contract.signatures import IMAGES_INPUT, SERVING_SIGNATURE
 from affect_dataset import loading
 from affect_dataset.samples import Sample, Split
 from affect_dataset.split import read_or_assign
@@ -33,7 +35,7 @@ from affect_training.recipes.files import load_recipe
 from affect_training.recipes.recipe import ClassWeights, FineTuning, Recipe
 from affect_training.run import Order, run
 
-MODEL = fused(Backbone.MOBILENET_V2)
+MODEL = fused("mobilenet_v2")
 BATCH = 32
 SMALL = 128
 AS_IT_IS = "as it is"

@@ -12,21 +12,23 @@ import uvloop
 
 from affect_contract import tfserving
 from affect_contract.labels import LABELS
-from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, Backbone, fused
+from affect_contract.models import fused
 from affect_contract.preprocess import SHAPE
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.signatures import IMAGES_INPUT, SERVING_SIGNATURE
 
-MODEL = fused(Backbone.MOBILENET_V2)
+MODEL = fused("mobilenet_v2")
 
 
 def prediction() -> pb.PredictResponse:
     """The one answer, for one picture."""
     response = pb.PredictResponse(model_spec=pb.ModelSpec(name=MODEL.name))
     response.model_spec.version.value = 1
-    for name in MODEL.outputs:
-        sides = (1, len(LABELS)) if name == PROBABILITIES else (1,)
-        values = [1 / len(LABELS)] * len(LABELS) if name == PROBABILITIES else [0.25]
-        response.outputs[name].CopyFrom(pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape=shape(*sides), float_val=values))
+    for output in MODEL.outputs:
+        sides = (1, *output.shape)
+        values = [0.25] if output.is_scalar else [1 / len(LABELS)] * len(LABELS)
+        tensor = pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape=shape(*sides), float_val=values)
+        response.outputs[output.name].CopyFrom(tensor)
     return response
 
 
@@ -34,9 +36,9 @@ def metadata() -> pb.GetModelMetadataResponse:
     """What the contract says of the model."""
     signature = pb.SignatureDef()
     signature.inputs[IMAGES_INPUT].CopyFrom(pb.TensorInfo(dtype=pb.DT_UINT8, tensor_shape=shape(-1, *SHAPE)))
-    for name in MODEL.outputs:
-        sides = (-1, len(LABELS)) if name == PROBABILITIES else (-1,)
-        signature.outputs[name].CopyFrom(pb.TensorInfo(dtype=pb.DT_FLOAT, tensor_shape=shape(*sides)))
+    for output in MODEL.outputs:
+        tensor = pb.TensorInfo(dtype=pb.DT_FLOAT, tensor_shape=shape(-1, *output.shape))
+        signature.outputs[output.name].CopyFrom(tensor)
     response = pb.GetModelMetadataResponse(model_spec=pb.ModelSpec(name=MODEL.name))
     response.model_spec.version.value = 1
     response.metadata["signature_def"].Pack(pb.SignatureDefMap(signature_def={SERVING_SIGNATURE: signature}))

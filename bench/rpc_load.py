@@ -17,7 +17,7 @@ import numpy as np
 import uvloop
 
 from affect_contract import tfserving
-from affect_contract.models import Backbone, fused
+from affect_contract.models import fused
 from affect_contract.preprocess import preprocess
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
@@ -41,7 +41,7 @@ def direct(channel: grpc.aio.Channel, _: str) -> Ask:
         request_serializer=pb.PredictRequest.SerializeToString,
         response_deserializer=pb.PredictResponse.FromString,
     )
-    model = fused(Backbone.MOBILENET_V2)
+    model = fused("mobilenet_v2")
 
     async def ask(picture: bytes) -> object:
         image = preprocess(picture)[np.newaxis]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from affect_contract.models import Backbone, fused
+from affect_contract.models import fused
 from affect_dataset.faces.synthetic import write_faces
 from affect_registry.store import SAVED_MODEL_FILE, versions_on_disk
 
@@ -149,7 +149,7 @@ def _only_fused(models: Path, target: Path) -> Path:
 
 
 def _fused_versions(models: Path) -> list[Path]:
-    directory = models / fused(Backbone.MOBILENET_V2).name
+    directory = models / fused("mobilenet_v2").name
     versions = [directory / str(number) for number in versions_on_disk(directory)]
     if not any((version / SAVED_MODEL_FILE).is_file() for version in versions):
         sys.exit(f"{models} has no {directory.name}: train one with affect-train --backbones mobilenet_v2")

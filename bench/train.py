@@ -21,22 +21,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from affect_contract.models import Backbone, Task
+from affect_contract.backbones import STUDY_BACKBONES, BackboneName
+from affect_contract.outputs import Task
 from affect_dataset import loading
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample, Split
 from affect_dataset.split import assign
 from affect_training.loop.targets import labels
 from affect_training.modes import Course, train_heads
-from affect_training.networks.backbones import build_base, build_head, chain
+from affect_training.networks.backbones import build_base
+from affect_training.networks.heads import build_head, chain
 from affect_training.networks.weights import Origin, Weights, file_name
 from affect_training.preparation import cache_of
 from affect_training.recipes.recipe import STUDY
 
-BACKBONES = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
 
-
-def study_seconds(backbone: Backbone, weights: Weights, task: Task, course: Course, epochs: int) -> float:
+def study_seconds(backbone: BackboneName, weights: Weights, task: Task, course: Course, epochs: int) -> float:
     """Seconds that the study's loop takes for one combination: its second epoch times the epochs."""
     base = build_base(backbone, weights)
     model = chain(base, build_head(task, base.output.shape[-1], STUDY, seed=0))
@@ -48,7 +48,7 @@ def study_seconds(backbone: Backbone, weights: Weights, task: Task, course: Cour
     return clock.seconds[-1] * epochs
 
 
-def our_seconds(chosen: dict[Backbone, Weights], course: Course) -> dict[Backbone, float]:
+def our_seconds(chosen: dict[BackboneName, Weights], course: Course) -> dict[BackboneName, float]:
     """Seconds that ours takes for both tasks, by backbone."""
     seconds = {}
     for backbone, weights in chosen.items():
@@ -69,7 +69,7 @@ def main() -> None:
         if options.data is None:
             write_faces(data, options.pictures)
         course = _course(data, options.pictures, Path(folder) / "checkpoints")
-        chosen = {backbone: _weights(backbone, options.weights) for backbone in BACKBONES}
+        chosen = {backbone: _weights(backbone, options.weights) for backbone in STUDY_BACKBONES}
         ours = our_seconds(chosen, course)
         study = {
             backbone: sum(study_seconds(backbone, weights, task, course, STUDY.epochs) for task in Task)
@@ -118,17 +118,17 @@ def _evenly(samples: list[Sample], count: int) -> list[Sample]:
     return [samples[index] for index in np.linspace(0, len(samples) - 1, count).round().astype(int)]
 
 
-def _weights(backbone: Backbone, folder: Path | None) -> Weights:
+def _weights(backbone: BackboneName, folder: Path | None) -> Weights:
     if folder is not None and (folder / file_name(backbone)).is_file():
         return Weights(Origin.FOLDER, folder)
     return Weights(Origin.NONE)
 
 
-def _print_table(course: Course, study: dict[Backbone, float], ours: dict[Backbone, float]) -> None:
+def _print_table(course: Course, study: dict[BackboneName, float], ours: dict[BackboneName, float]) -> None:
     counts = f"{len(course.training)} + {len(course.validation)} pictures"
     print(f"training + validation: {counts}, {STUDY.epochs} epochs, batch {STUDY.batch_size}, both tasks")
     print(f"{'backbone':14} {'study':>10} {'ours':>10} {'ratio':>7}")
-    for backbone in BACKBONES:
+    for backbone in STUDY_BACKBONES:
         print(_row(backbone, study[backbone], ours[backbone]))
     print(_row("both", sum(study.values()), sum(ours.values())))
 

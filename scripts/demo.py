@@ -17,9 +17,9 @@ from typing import Any
 
 from affect_client.local_gateway import local_gateway
 from affect_client.predict_command import find_pictures
-from affect_contract.models import Backbone
+from affect_contract.backbones import BACKBONES, BackboneName, pretrained_backbones
 from affect_dataset.loading import folder_of
-from affect_training.networks.weights import PRETRAINED, file_name
+from affect_training.networks.weights import file_name
 
 FACES = 1600
 SHOWN = 8
@@ -73,7 +73,7 @@ def _draw_faces(folder: Path) -> Path:
 def _weights(folder: Path | None) -> dict[str, str]:
     """Where each backbone's weights come from: the folder, Keras's download, or nowhere."""
     chosen: dict[str, str] = {}
-    for backbone in PRETRAINED:
+    for backbone in pretrained_backbones():
         if folder is not None and (folder / file_name(backbone)).is_file():
             chosen[backbone] = str(folder)
         else:
@@ -83,16 +83,16 @@ def _weights(folder: Path | None) -> dict[str, str]:
         _loud(
             f"ImageNet weights cannot be had here for {', '.join(random)}: going on with RANDOM backbones.",
             "Their scores stay near chance and say nothing of the method. Give WEIGHTS=dir with",
-            f"{', '.join(file_name(Backbone(backbone)) for backbone in random)} for real ones.",
+            f"{', '.join(file_name(backbone) for backbone in random)} for real ones.",
         )
     return chosen
 
 
-def _can_download(backbone: Backbone) -> bool:
+def _can_download(backbone: BackboneName) -> bool:
     code = (
-        "from affect_contract.models import Backbone; from affect_training.networks.backbones import build_base;"
+        "from affect_training.networks.backbones import build_base;"
         "from affect_training.networks.weights import Origin, Weights;"
-        f"build_base(Backbone({backbone.value!r}), Weights(Origin.IMAGENET))"
+        f"build_base(Backbone({backbone!r}), Weights(Origin.IMAGENET))"
     )
     command = [sys.executable, "-c", code]
     try:
@@ -106,12 +106,12 @@ def _train(data: Path, models: Path, weights: dict[str, str], cache: Path) -> No
     flags = [flag for backbone, source in weights.items() for flag in ("--weights", f"{backbone}={source}")]
     # A cache of its own: the times that the plots show are those of this run.
     flags += ["--cache", str(cache)]
-    _command("affect-train", "--data", data, "--models", models, "--backbones", ",".join(Backbone), *flags)
+    _command("affect-train", "--data", data, "--models", models, "--backbones", ",".join(BACKBONES), *flags)
 
 
 def _predict(url: str, data: Path) -> None:
     pictures = find_pictures([folder_of(data)])[:SHOWN]
-    for backbone in Backbone:
+    for backbone in BACKBONES:
         print(f"\n{backbone}:")
         _command("affect-predict", "--url", url, "--backbone", backbone, *pictures)
 
@@ -122,7 +122,7 @@ def _headline(metrics: Path, random: list[str]) -> bool:
     baseline = _accuracy(document["baselines"])
     # With real weights any network may carry the headline; a random backbone never does.
     trained = {name: _accuracy(scored) for name, scored in document["models"].items() if name not in random}
-    reached = trained[Backbone.CUSTOM_CNN]
+    reached = trained["custom_cnn"]
     _step("Result")
     for name, accuracy in trained.items():
         print(f"{name}: accuracy {accuracy:.3f} on the test split, {accuracy / baseline:.1f}x the majority baseline")

@@ -11,7 +11,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel, fused
+from affect_contract.models import ServedModel, fused
+from affect_contract.outputs import AROUSAL, PROBABILITIES, VALENCE
 from affect_serving.app import running_gateway
 from affect_serving.core.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
 from affect_serving.core.routing import select
@@ -25,7 +26,7 @@ class FakeBackend:
     """Answers by the mean colour of each picture; fails, or waits, when told to."""
 
     def __init__(self, catalog: Catalog | None = None) -> None:
-        self.catalogue: Catalog = catalog or {fused(Backbone.MOBILENET_V2): (Version(1, AVAILABLE, ("stable",)),)}
+        self.catalogue: Catalog = catalog or {fused("mobilenet_v2"): (Version(1, AVAILABLE, ("stable",)),)}
         self.failure: BaseException | None = None
         self.delay_s = 0.0
         self.asked: list[tuple[str, Selector]] = []
@@ -67,7 +68,7 @@ class FakeBackend:
         }
         if self.spoil is not None:
             outputs[VALENCE][:] = self.spoil
-        return ModelAnswer({name: outputs[name] for name in model.outputs}, version.number)
+        return ModelAnswer({output.name: outputs[output.name] for output in model.outputs}, version.number)
 
 
 @asynccontextmanager

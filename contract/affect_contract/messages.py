@@ -1,6 +1,6 @@
 """Predictions as messages of the gRPC API and back; server and clients share the one translation."""
 
-from affect_contract.models import Backbone
+from affect_contract.outputs import SCALARS
 from affect_contract.proto.affect.v1 import affect_pb2
 from affect_contract.schemas import AnsweringModel, Prediction
 
@@ -12,8 +12,7 @@ def prediction_to_proto(prediction: Prediction) -> affect_pb2.PredictResponse:
         expression_id=prediction.expression_id,
         confidence=prediction.confidence,
         probabilities=prediction.probabilities or {},
-        valence=prediction.valence,
-        arousal=prediction.arousal,
+        **{scalar.name: getattr(prediction, scalar.name) for scalar in SCALARS},
         backbone=prediction.model.backbone,
         versions=prediction.model.versions,
         request_id=prediction.request_id,
@@ -36,9 +35,8 @@ def prediction_from_proto(message: affect_pb2.PredictResponse) -> Prediction:
             "expression_id": optional("expression_id"),
             "confidence": optional("confidence"),
             "probabilities": dict(message.probabilities) or None,
-            "valence": optional("valence"),
-            "arousal": optional("arousal"),
-            "model": AnsweringModel(backbone=Backbone(message.backbone), versions=dict(message.versions)),
+            **{scalar.name: optional(scalar.name) for scalar in SCALARS},
+            "model": AnsweringModel(backbone=message.backbone, versions=dict(message.versions)),
             "request_id": message.request_id,
         }
     )

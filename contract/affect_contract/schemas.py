@@ -4,9 +4,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from affect_contract.backbones import BackboneName
 from affect_contract.errors import ErrorCode
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS
-from affect_contract.models import Backbone, Task
+from affect_contract.outputs import Task
 
 Affect = Annotated[float, Field(ge=AFFECT_MIN, le=AFFECT_MAX)]
 
@@ -27,7 +28,7 @@ class EncodedPicture(_Body):
 class AnsweringModel(_Body):
     """What produced an answer."""
 
-    backbone: Backbone
+    backbone: BackboneName
     versions: dict[str, int]
     """Version that answered, by model name."""
 
@@ -102,7 +103,7 @@ class ModelStatus(_Body):
     """One served model."""
 
     name: str
-    backbone: Backbone
+    backbone: BackboneName
     tasks: list[Task]
     versions: list[VersionStatus]
 
@@ -110,7 +111,7 @@ class ModelStatus(_Body):
 class ModelList(_Body):
     """Everything that is served."""
 
-    default_backbone: Backbone
+    default_backbone: BackboneName
     models: list[ModelStatus]
     problem: str | None = None
     """What of the models directory cannot be followed, while what was served before is served on."""

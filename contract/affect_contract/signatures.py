@@ -1,12 +1,24 @@
-"""Whether the signatures of a model are those of the contract, and whether a request is what a signature takes."""
+"""The signatures of every servable: their names and shapes, and whether a model or a request keeps to them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
+from typing import Final
 
-from affect_contract.labels import LABELS
-from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, ServedModel
+from affect_contract.models import ServedModel
 from affect_contract.preprocess import SHAPE
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+
+SERVING_SIGNATURE: Final = "serving_default"
+IMAGES_INPUT: Final = "images"
+"""uint8 [N, 224, 224, 3], RGB."""
+
+ENCODED_SIGNATURE: Final = "encoded_images"
+ENCODED_INPUT: Final = "encoded_images"
+"""string [N], JPEG or PNG bytes."""
+
+MAX_BATCH_SIZE: Final = 32
+ALLOWED_BATCH_SIZES: Final = (1, 2, 4, 8, 16, MAX_BATCH_SIZE)
+"""Batch sizes a server pads to, so that less than half of a batch is padding; each has a warm-up record."""
 
 
 def mismatch(model: ServedModel, signatures: Mapping[str, pb.SignatureDef]) -> str | None:
@@ -19,13 +31,12 @@ def mismatch(model: ServedModel, signatures: Mapping[str, pb.SignatureDef]) -> s
     problem = _difference(signature.inputs[IMAGES_INPUT], pb.DT_UINT8, (-1, *SHAPE))
     if problem:
         return f"its input {IMAGES_INPUT} {problem}"
-    for name in model.outputs:
-        if name not in signature.outputs:
-            return f"its outputs are {_names(signature.outputs)}, and {name} is missing"
-        wanted = (-1, len(LABELS)) if name == PROBABILITIES else (-1,)
-        problem = _difference(signature.outputs[name], pb.DT_FLOAT, wanted)
+    for output in model.outputs:
+        if output.name not in signature.outputs:
+            return f"its outputs are {_names(signature.outputs)}, and {output.name} is missing"
+        problem = _difference(signature.outputs[output.name], pb.DT_FLOAT, (-1, *output.shape))
         if problem:
-            return f"its output {name} {problem}"
+            return f"its output {output.name} {problem}"
     return None
 
 

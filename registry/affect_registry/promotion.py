@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from affect_contract.atomic_files import write_atomically
-from affect_contract.models import MODELS, Backbone
+from affect_contract.backbones import BACKBONES, BackboneName
+from affect_contract.models import MODELS
 from affect_registry.store import CANARY, PREVIOUS, STABLE, Entries, Entry, StoreError, versions_on_disk
 
 RECORD_FILE: Final = "promotions.jsonl"
@@ -70,12 +71,12 @@ def without_unlabelled(entry: Entry) -> Entry:
     return replace(entry, versions=entry.labelled_versions)
 
 
-def canaries(entries: Entries, backbones: Iterable[Backbone] = ()) -> dict[str, int]:
+def canaries(entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
     """What is tried out, of these backbones or of all."""
     return {name: entry.labels[CANARY] for name, entry in _ours(entries, backbones).items() if CANARY in entry.labels}
 
 
-def numbered(root: Path, entries: Entries, version: int, backbones: Iterable[Backbone] = ()) -> dict[str, int]:
+def numbered(root: Path, entries: Entries, version: int, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
     """The models that have a version on disk, and are not stable in it already."""
     return {
         name: version
@@ -84,7 +85,7 @@ def numbered(root: Path, entries: Entries, version: int, backbones: Iterable[Bac
     }
 
 
-def interrupted(entries: Entries, backbones: Iterable[Backbone] = ()) -> dict[str, int]:
+def interrupted(entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
     """The stable versions of models that name a version without a label, as a change that was killed leaves them.
 
     To make these stable again finishes the change if its label had moved, and undoes it if not.
@@ -96,7 +97,7 @@ def interrupted(entries: Entries, backbones: Iterable[Backbone] = ()) -> dict[st
     }
 
 
-def before(root: Path, entries: Entries, backbones: Iterable[Backbone] = ()) -> dict[str, int]:
+def before(root: Path, entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
     """What was stable before the last promotion that still stands; empty where none is recorded.
 
     Raises:
@@ -151,9 +152,9 @@ def _require_stable(entries: Entries) -> None:
             )
 
 
-def _ours(entries: Entries, backbones: Iterable[Backbone]) -> Entries:
+def _ours(entries: Entries, backbones: Iterable[BackboneName]) -> Entries:
     """The entries of this service's models; others may stand beside them and are left alone."""
-    wanted = tuple(backbones) or tuple(Backbone)
+    wanted = tuple(backbones) or tuple(BACKBONES)
     return {name: entry for name, entry in entries.items() if name in MODELS and MODELS[name].backbone in wanted}
 
 

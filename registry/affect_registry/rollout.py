@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from affect_contract.models import MODELS, Backbone, Task
+from affect_contract.backbones import BackboneName
+from affect_contract.models import MODELS
+from affect_contract.outputs import Task
 from affect_registry import promotion, store
 from affect_registry.observers import AVAILABLE, CannotSay, ModelState, VersionState, Witness
 from affect_registry.promotion import Versions
@@ -177,5 +179,5 @@ def _missing(witness: Witness, targets: Versions, known: Mapping[str, ModelState
     return f"{witness.name} has no version for the {task} of {backbone} yet"
 
 
-def _tasks(names: Mapping[str, object]) -> set[tuple[Backbone, Task]]:
+def _tasks(names: Mapping[str, object]) -> set[tuple[BackboneName, Task]]:
     return {(MODELS[name].backbone, task) for name in names for task in MODELS[name].tasks}

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from affect_contract.models import SERVING_SIGNATURE
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.signatures import SERVING_SIGNATURE
 from affect_registry.store import SAVED_MODEL_FILE
 
 _TAGS: Final = ["serve"]

@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int64Value
 
 from affect_contract.atomic_files import write_atomically
-from affect_contract.models import ALLOWED_BATCH_SIZES, MAX_BATCH_SIZE
 from affect_contract.proto.tfserving.v1 import server_files_pb2
+from affect_contract.signatures import ALLOWED_BATCH_SIZES, MAX_BATCH_SIZE
 from affect_registry.store import CONFIG_FILE
 
 BATCHING_FILE: Final = "batching.config"

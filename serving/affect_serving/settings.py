@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from affect_contract.arguments import MAX_PORT
-from affect_contract.models import Backbone
+from affect_contract.backbones import BackboneName
 from affect_contract.preprocess import HARD_MAX_PIXELS, MAX_IMAGE_BYTES, MAX_PIXELS
 
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})", re.ASCII)
@@ -74,9 +74,9 @@ class Settings(BaseSettings):
     grpc_port: Port = 9090
     """Port of the gRPC API; 0 takes any free one."""
 
-    backbones: Annotated[tuple[Backbone, ...], NoDecode] = ()
+    backbones: Annotated[tuple[BackboneName, ...], NoDecode] = ()
     """Backbones to load, separated by commas; all that are served, if none is named."""
-    default_backbone: Backbone | None = None
+    default_backbone: BackboneName | None = None
     """What a request that names no backbone gets; the first one served, if not set."""
 
     max_image_bytes: Annotated[int, Field(ge=1)] = MAX_IMAGE_BYTES

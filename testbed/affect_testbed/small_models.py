@@ -5,24 +5,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-from affect_contract.models import Backbone, Task, single
+from affect_contract.models import single
+from affect_contract.outputs import Task
 
-PAIR = tuple(single(Backbone.CUSTOM_CNN, task).name for task in Task)
+PAIR = tuple(single("custom_cnn", task).name for task in Task)
 SEEDS = (1, 2, 3)
 
 EXPORT = """
 import sys
 from pathlib import Path
-from affect_contract.models import Backbone, Task, single
-from affect_training.backbones import build_base, build_head
-from affect_training.export import export
-from affect_training.recipe import STUDY
-from affect_training.warmup import write_warmup
+from affect_contract.models import single
+from affect_contract.outputs import Task
+from affect_training.networks.backbones import build_base
+from affect_training.networks.heads import build_head
+from affect_training.export.saved_model import export
+from affect_training.recipes.recipe import STUDY
+from affect_training.export.warmup import write_warmup
 
 for seed in map(int, sys.argv[2:]):
-    base = build_base(Backbone.CUSTOM_CNN, seed=seed)
+    base = build_base("custom_cnn", seed=seed)
     for task in Task:
-        model = single(Backbone.CUSTOM_CNN, task)
+        model = single("custom_cnn", task)
         directory = Path(sys.argv[1]) / str(seed) / model.name
         export(directory, base, {task: build_head(task, base.output.shape[-1], STUDY, seed=seed)})
         write_warmup(directory, model.name)

@@ -27,7 +27,8 @@ from affect_contract.errors import (
     TooLarge,
     UnknownModel,
 )
-from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.models import fused, single
+from affect_contract.outputs import Task
 from affect_serving.core.backend import AVAILABLE, Version
 from affect_testbed.model_server.process import free_port
 from affect_testbed.pictures import animated, encoded, patches, png_header
@@ -145,7 +146,7 @@ def test_an_unforeseen_error_is_internal_and_says_nothing_of_its_inside(ask, bac
 
 
 def test_a_task_that_is_not_served_is_none(ask, backend):
-    backend.catalogue = {single(Backbone.MOBILENET_V2, Task.REGRESSION): (Version(1, AVAILABLE, ("stable",)),)}
+    backend.catalogue = {single("mobilenet_v2", Task.REGRESSION): (Version(1, AVAILABLE, ("stable",)),)}
     answer = ask("predict", JPEG)
     assert answer.probabilities is answer.expression is answer.confidence is None
     assert answer.valence is not None
@@ -153,7 +154,7 @@ def test_a_task_that_is_not_served_is_none(ask, backend):
 
 def test_a_version_or_a_label_is_passed_on(ask, backend):
     backend.catalogue = {
-        fused(Backbone.MOBILENET_V2): (Version(1, AVAILABLE, ("stable",)), Version(2, AVAILABLE, ("canary",)))
+        fused("mobilenet_v2"): (Version(1, AVAILABLE, ("stable",)), Version(2, AVAILABLE, ("canary",)))
     }
     assert ask("predict", JPEG).model.versions == {"mobilenet_v2_affect": 1}
     assert ask("predict", JPEG, version=2).model.versions == {"mobilenet_v2_affect": 2}

@@ -12,7 +12,8 @@ from PIL import Image
 
 from affect_contract.errors import FAULTS, AffectError, ErrorCode
 from affect_contract.labels import LABELS
-from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.models import fused, single
+from affect_contract.outputs import Task
 from affect_contract.schemas import BatchPrediction, ModelList, Prediction, Problem
 from affect_serving.core.backend import AVAILABLE, Version
 from affect_testbed.pictures import animated, encoded, patches, png_header
@@ -78,7 +79,7 @@ async def test_an_answer_has_every_field_of_the_contract():
 
 @pytest.mark.parametrize("task", Task)
 async def test_a_backbone_served_for_one_task_leaves_the_other_tasks_fields_null(task):
-    backend = FakeBackend({single(Backbone.CUSTOM_CNN, task): (Version(4, AVAILABLE, ("stable",)),)})
+    backend = FakeBackend({single("custom_cnn", task): (Version(4, AVAILABLE, ("stable",)),)})
     async with gateway(backend) as client:
         answer = (await client.post("/predict", content=JPEG)).json()
     classified = [answer[name] for name in ("expression", "expression_id", "confidence", "probabilities")]
@@ -219,7 +220,7 @@ async def test_a_request_whose_time_is_up_is_answered_and_its_work_stopped(how):
 
 async def test_the_pair_answers_at_once_where_there_is_no_fused_model():
     stable = (Version(1, AVAILABLE, ("stable",)),)
-    backend = FakeBackend({single(Backbone.DENSENET121, task): stable for task in Task})
+    backend = FakeBackend({single("densenet121", task): stable for task in Task})
     backend.delay_s = 0.2
     async with gateway(backend) as client:
         started = asyncio.get_running_loop().time()
@@ -255,12 +256,10 @@ async def test_the_routers_own_refusals_are_problem_documents_too(method, path, 
 
 async def test_models_says_what_is_served_and_which_answers_by_default():
     versions = (Version(1, AVAILABLE, ("stable",)), Version(2, "LOADING", ("canary",)))
-    backend = FakeBackend(
-        {fused(Backbone.DENSENET121): versions, single(Backbone.CUSTOM_CNN, Task.REGRESSION): versions}
-    )
+    backend = FakeBackend({fused("densenet121"): versions, single("custom_cnn", Task.REGRESSION): versions})
     async with gateway(backend, default_backbone="custom_cnn") as client:
         served = ModelList.model_validate_json((await client.get("/models")).content)
-    assert served.default_backbone is Backbone.CUSTOM_CNN
+    assert served.default_backbone == "custom_cnn"
     assert [(model.name, model.tasks) for model in served.models] == [
         ("densenet121_affect", list(Task)),
         ("custom_cnn_regression", [Task.REGRESSION]),
@@ -272,7 +271,7 @@ async def test_models_says_what_is_served_and_which_answers_by_default():
 
 
 async def test_readiness_names_the_backbones_that_cannot_answer_yet():
-    loading = {fused(Backbone.DENSENET121): (Version(1, "LOADING", ("stable",)),)}
+    loading = {fused("densenet121"): (Version(1, "LOADING", ("stable",)),)}
     backend = FakeBackend({**FakeBackend().catalogue, **loading})
     async with gateway(backend) as client:
         assert (await client.get("/livez")).status_code == 200
@@ -286,7 +285,7 @@ async def test_readiness_names_the_backbones_that_cannot_answer_yet():
         )
         refused = await client.post("/predict", content=JPEG, params={"backbone": "densenet121"})
         problem(refused, ErrorCode.MODEL_NOT_READY)
-        backend.catalogue = {fused(Backbone.DENSENET121): (Version(1, AVAILABLE, ("stable",)),)}
+        backend.catalogue = {fused("densenet121"): (Version(1, AVAILABLE, ("stable",)),)}
         response = await client.get("/readyz")
         assert (response.status_code, response.json()) == (200, {"waiting_for": [], "reasons": {}})
 

@@ -9,7 +9,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from affect_contract.errors import FAULTS, AffectError, ErrorCode
-from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.models import fused, single
+from affect_contract.outputs import Task
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_serving.app import running_gateway
 from affect_serving.core.backend import AVAILABLE, ServingError, Version
@@ -69,7 +70,7 @@ async def test_an_answer_has_all_that_the_message_holds(stub):
 
 
 async def test_a_task_that_is_not_served_leaves_its_fields_out(backend, stub):
-    backend.catalogue = {single(Backbone.MOBILENET_V2, Task.REGRESSION): (Version(1, AVAILABLE, ("stable",)),)}
+    backend.catalogue = {single("mobilenet_v2", Task.REGRESSION): (Version(1, AVAILABLE, ("stable",)),)}
     answer = await stub.Predict(REQUEST)
     assert not any(answer.HasField(name) for name in ("expression", "expression_id", "confidence"))
     assert not answer.probabilities
@@ -204,9 +205,9 @@ async def test_health_follows_readiness(backend, channel, service):
     health = health_pb2_grpc.HealthStub(channel)
     watch = health.Watch(health_pb2.HealthCheckRequest(service=service))
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-    backend.catalogue = {fused(Backbone.MOBILENET_V2): (Version(1, "LOADING", ("stable",)),)}
+    backend.catalogue = {fused("mobilenet_v2"): (Version(1, "LOADING", ("stable",)),)}
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    backend.catalogue = {fused(Backbone.MOBILENET_V2): (Version(1, AVAILABLE, ("stable",)),)}
+    backend.catalogue = {fused("mobilenet_v2"): (Version(1, AVAILABLE, ("stable",)),)}
     assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
 
 

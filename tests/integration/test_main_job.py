@@ -17,7 +17,7 @@ import tensorflow as tf
 from affect_client.http.client import Client
 from affect_client.local_gateway import local_gateway
 from affect_contract.labels import LABELS
-from affect_contract.models import PROBABILITIES, VALENCE
+from affect_contract.outputs import PROBABILITIES, VALENCE
 from affect_contract.preprocess import preprocess
 from affect_registry import store
 from affect_testbed.pictures import encoded, patches, png_header

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import httpx
 import numpy as np
 
-from affect_contract.models import Backbone, fused
+from affect_contract.models import fused
 from affect_serving.app import create_backend, running_gateway
 from affect_serving.core.backend import Selector
 from affect_serving.http.service import create_http_app
@@ -14,7 +14,7 @@ from affect_serving.settings import Settings
 from affect_testbed.model_server.server import serve
 from affect_testbed.pictures import encoded, patches
 
-FUSED = fused(Backbone.MOBILENET_V2)
+FUSED = fused("mobilenet_v2")
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
 JPEG = encoded(patches())
 STABLE = Selector()

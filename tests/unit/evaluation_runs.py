@@ -6,7 +6,6 @@ import numpy as np
 
 from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS
-from affect_contract.models import Backbone
 from affect_contract.schemas import AnsweringModel, Failure, Prediction
 from affect_evaluation.run.folder import Session, add_sessions, claim, identity, write_timing
 from affect_evaluation.run.predictions import FILE_NAME, PredictionLog, Row
@@ -26,7 +25,7 @@ def write_run(
         for backbone in backbones:
             random = np.random.default_rng(seed)
             for number, sample in enumerate(pictures):
-                log.append(row(sample, Backbone(backbone), random, right, noise, number < failures, version))
+                log.append(row(sample, backbone, random, right, noise, number < failures, version))
     add_sessions(folder, [Session(started="2026-01-01", seconds=2.0, answered=len(pictures), url="u", host="h")])
     if finished:
         write_timing(folder, {backbone: [5.0] for backbone in backbones})

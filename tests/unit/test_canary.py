@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 
 from affect_client import GrpcClient
 from affect_contract.errors import BackendError, Overloaded, UnknownModel
-from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.models import fused, single
+from affect_contract.outputs import Task
 from affect_serving.core.backend import AVAILABLE, END, LOADING, Selector, Version
 from affect_serving.core.canary import ON_CANARY, CanaryShare
 from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend, gateway, listening_gateway
 
-FUSED = fused(Backbone.MOBILENET_V2)
+FUSED = fused("mobilenet_v2")
 STABLE_ONE = Version(1, AVAILABLE, ("stable",))
 CANARY = Version(2, AVAILABLE, ("canary",))
 BOTH = {FUSED: (STABLE_ONE, CANARY)}
@@ -59,8 +60,8 @@ def test_who_asks_for_a_version_or_label_gets_it(selector):
         {FUSED: (STABLE_ONE,)},
         {FUSED: (STABLE_ONE, Version(2, LOADING, ("canary",)))},
         {FUSED: (STABLE_ONE, Version(2, END, ("canary",), "it does not load"))},
-        {FUSED: (STABLE_ONE,), single(Backbone.MOBILENET_V2, Task.REGRESSION): (CANARY,)},
-        {FUSED: (STABLE_ONE,), fused(Backbone.DENSENET121): (STABLE_ONE, CANARY)},
+        {FUSED: (STABLE_ONE,), single("mobilenet_v2", Task.REGRESSION): (CANARY,)},
+        {FUSED: (STABLE_ONE,), fused("densenet121"): (STABLE_ONE, CANARY)},
     ],
     ids=["none", "loading", "failed", "one task alone", "another backbone's"],
 )
@@ -118,7 +119,7 @@ async def test_an_overloaded_canary_is_an_overload():
 
 
 async def test_a_label_that_moves_to_other_models_while_a_request_is_routed_is_followed():
-    pair = {single(Backbone.MOBILENET_V2, task): (Version(2, AVAILABLE, ("stable",)),) for task in Task}
+    pair = {single("mobilenet_v2", task): (Version(2, AVAILABLE, ("stable",)),) for task in Task}
     backend = FakeBackend({FUSED: (STABLE_ONE,)})
 
     def moved():
@@ -133,7 +134,7 @@ async def test_a_label_that_moves_to_other_models_while_a_request_is_routed_is_f
 
 async def test_a_label_that_moves_between_the_calls_of_a_pair_mixes_no_versions():
     def pair(number):
-        return {single(Backbone.MOBILENET_V2, task): (Version(number, AVAILABLE, ("stable",)),) for task in Task}
+        return {single("mobilenet_v2", task): (Version(number, AVAILABLE, ("stable",)),) for task in Task}
 
     backend = FakeBackend(pair(1))
     calls = iter(range(4))

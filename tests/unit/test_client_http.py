@@ -17,7 +17,7 @@ from affect_contract.errors import (
     Overloaded,
     UnknownModel,
 )
-from affect_contract.models import Backbone, fused
+from affect_contract.models import fused
 from affect_contract.schemas import Prediction
 from affect_serving.app import running_gateway
 from affect_serving.core.backend import Version
@@ -97,7 +97,7 @@ async def test_the_client_and_the_real_gateway_understand_each_other():
 
 
 async def test_the_real_gateway_says_through_the_client_what_it_waits_for():
-    loading = {fused(Backbone.DENSENET121): (Version(1, "LOADING", ("stable",)),)}
+    loading = {fused("densenet121"): (Version(1, "LOADING", ("stable",)),)}
     async with through_the_real_gateway(FakeBackend(loading)) as client:
         assert (await client.ready()).waiting_for == ["densenet121"]
         with pytest.raises(ModelNotReady) as caught:
@@ -117,9 +117,7 @@ async def test_the_picture_travels_untouched_with_the_choice_and_the_time_there_
         requests.append(request)
         return httpx.Response(200, json=gateway.prediction(PICTURE, "densenet121"))
 
-    await ask(
-        handle, "predict", PICTURE, backbone=Backbone.DENSENET121, version=3, options={"timeout_s": 2.5, "api_key": "k"}
-    )
+    await ask(handle, "predict", PICTURE, backbone="densenet121", version=3, options={"timeout_s": 2.5, "api_key": "k"})
     (request,) = requests
     assert (request.method, request.url.path, request.content) == ("POST", "/predict", PICTURE)
     assert dict(request.url.params) == {"backbone": "densenet121", "version": "3"}
@@ -248,7 +246,7 @@ async def test_a_batch_with_a_result_too_few_is_not_taken_for_the_pictures(ask, 
 
 async def test_models_are_listed_with_their_labels(ask, gateway):
     served = await ask(gateway.transport().handler, "models")
-    assert served.default_backbone is Backbone.MOBILENET_V2
+    assert served.default_backbone == "mobilenet_v2"
     assert served.models[0].versions[0].labels == ["stable"]
 
 

@@ -10,7 +10,6 @@ import pytest
 from affect_client import AsyncClient, Client, ServiceUnreachable
 from affect_client.http.calls import connection
 from affect_contract.errors import DeadlineExceeded
-from affect_contract.models import Backbone
 from tests.unit import client_gateway
 from tests.unit.client_gateway import FakeGateway
 
@@ -127,7 +126,7 @@ def test_what_is_no_url_of_a_gateway_is_refused_with_an_example(kind, url):
 @pytest.mark.parametrize("url", [URL, URL + "/"])
 async def test_a_slash_at_the_end_of_the_url_changes_nothing(url, gateway):
     async with AsyncClient(url, transport=gateway.transport()) as client:
-        assert (await client.models()).default_backbone is Backbone.MOBILENET_V2
+        assert (await client.models()).default_backbone == "mobilenet_v2"
 
 
 def test_a_gateway_below_a_path_is_asked_there():

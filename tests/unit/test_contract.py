@@ -7,7 +7,9 @@ import pytest
 
 from affect_contract.errors import FAULTS, AffectError, ErrorCode
 from affect_contract.labels import LABELS, Expression
-from affect_contract.models import ALLOWED_BATCH_SIZES, MAX_BATCH_SIZE, MODELS, Backbone, Task, fused, single
+from affect_contract.models import MODELS, fused, single
+from affect_contract.outputs import Task
+from affect_contract.signatures import ALLOWED_BATCH_SIZES, MAX_BATCH_SIZE
 
 
 def test_every_code_has_one_row_and_one_class():
@@ -44,9 +46,9 @@ def test_the_model_names_are_those_that_others_rely_on():
         "mobilenet_v2_classification",
         "mobilenet_v2_regression",
     ]
-    assert MODELS["densenet121_affect"] == fused(Backbone.DENSENET121)
-    assert fused(Backbone.DENSENET121).outputs == ("probabilities", "valence", "arousal")
-    assert single(Backbone.CUSTOM_CNN, Task.REGRESSION).outputs == ("valence", "arousal")
+    assert MODELS["densenet121_affect"] == fused("densenet121")
+    assert [output.name for output in fused("densenet121").outputs] == ["probabilities", "valence", "arousal"]
+    assert [output.name for output in single("custom_cnn", Task.REGRESSION).outputs] == ["valence", "arousal"]
 
 
 def test_the_largest_allowed_batch_is_the_servers_limit():

@@ -4,7 +4,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.models import fused, single
+from affect_contract.outputs import Task
 from affect_registry.store import Entry
 from affect_serving.backends.embedded.catalog import (
     announced,
@@ -18,9 +19,9 @@ from affect_serving.backends.embedded.catalog import (
 from affect_serving.core.backend import AVAILABLE, END, Selector, Version
 from affect_serving.core.routing import route
 
-FUSED = fused(Backbone.MOBILENET_V2)
-EXPRESSION, AFFECT = (single(Backbone.MOBILENET_V2, task) for task in Task)
-OTHER = fused(Backbone.DENSENET121)
+FUSED = fused("mobilenet_v2")
+EXPRESSION, AFFECT = (single("mobilenet_v2", task) for task in Task)
+OTHER = fused("densenet121")
 
 
 def entry(model, *versions, **labels):
@@ -39,7 +40,7 @@ def after(before, coming, **failing):
 
 
 def answering(catalog, **selector):
-    models = route(catalog, Backbone.MOBILENET_V2, Selector(**selector))
+    models = route(catalog, "mobilenet_v2", Selector(**selector))
     return [model.name.removeprefix("mobilenet_v2_") for model in models]
 
 
@@ -107,7 +108,7 @@ def test_a_backbone_that_never_answered_and_cannot_is_left_out():
     coming = {**before, **offer(entry(FUSED, 1, stable=1))}
     now = after(before, coming, fused=1)
     assert now == before
-    assert unanswered(now, coming) == [Backbone.MOBILENET_V2]
+    assert unanswered(now, coming) == ["mobilenet_v2"]
 
 
 def test_a_backbone_that_is_not_named_any_more_is_gone():

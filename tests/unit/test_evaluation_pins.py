@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from affect_contract.models import Backbone
 from affect_contract.schemas import ModelList, Prediction
 from affect_evaluation.asking.pins import Pin, pins
 from affect_evaluation.errors import EvaluationError
@@ -13,7 +12,7 @@ from affect_evaluation.run.predictions import FILE_NAME
 from tests.unit.client_gateway import FakeGateway
 from tests.unit.evaluation_samples import write_samples
 
-MOBILENET = Backbone.MOBILENET_V2
+MOBILENET = "mobilenet_v2"
 
 
 def served(**models):
@@ -55,7 +54,7 @@ def test_a_label_picks_the_versions_and_the_backbones_that_have_it():
     assert pin == Pin(MOBILENET, {"mobilenet_v2_affect": 4}, "canary")
     assert pin.choice == {"backbone": "mobilenet_v2", "version": 4}
     with pytest.raises(EvaluationError, match="no model of custom_cnn has a canary version: publish one first"):
-        pins(listed, [Backbone.CUSTOM_CNN], "canary")
+        pins(listed, ["custom_cnn"], "canary")
     with pytest.raises(EvaluationError, match="no model has the label 'beta'"):
         pins(listed, label="beta")
 
@@ -74,7 +73,7 @@ def test_the_backbones_wanted_are_asked_in_the_order_given():
 @pytest.mark.parametrize(
     ("listed", "wanted", "sentence"),
     [
-        (served(mobilenet_v2_affect={1: ["stable"]}), [Backbone.DENSENET121], "does not serve densenet121; it has mob"),
+        (served(mobilenet_v2_affect={1: ["stable"]}), ["densenet121"], "does not serve densenet121; it has mob"),
         (served(mobilenet_v2_affect={1: ["canary"]}), [], "no model of mobilenet_v2 has a stable version: promote one"),
         (served(), [], "the gateway serves no model"),
     ],

@@ -3,16 +3,13 @@
 import pytest
 
 from affect_contract.errors import FAULTS, ErrorCode
-from affect_contract.models import Backbone
 from affect_contract.schemas import Failure
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.predictions import PredictionLog, Row, read_rows
 
 
 def failure(number: int, code: ErrorCode = ErrorCode.INVALID_IMAGE) -> Row:
-    return Row(
-        id=str(number), backbone=Backbone.CUSTOM_CNN, error=Failure(code=code, detail="wörk"), latency_ms=number / 3
-    )
+    return Row(id=str(number), backbone="custom_cnn", error=Failure(code=code, detail="wörk"), latency_ms=number / 3)
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ def test_rows_are_on_their_way_to_the_disk_one_by_one(path):
 def test_only_what_may_pass_is_left_to_be_asked_again(path, code):
     write(path, [failure(1, code)])
     with PredictionLog(path) as log:
-        assert log.settled() == (set() if FAULTS[code].retryable else {("1", Backbone.CUSTOM_CNN)})
+        assert log.settled() == (set() if FAULTS[code].retryable else {("1", "custom_cnn")})
 
 
 def test_a_second_writer_is_refused_while_the_first_one_writes(path):

@@ -10,24 +10,20 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
-from affect_contract.models import (
+from affect_contract.outputs import AROUSAL, OUTPUTS, PROBABILITIES, VALENCE, Task
+from affect_contract.preprocess import preprocess
+from affect_contract.signatures import (
     ALLOWED_BATCH_SIZES,
-    AROUSAL,
     ENCODED_INPUT,
     ENCODED_SIGNATURE,
     IMAGES_INPUT,
-    OUTPUTS,
-    PROBABILITIES,
     SERVING_SIGNATURE,
-    VALENCE,
-    Backbone,
-    Task,
 )
-from affect_contract.preprocess import preprocess
 from affect_registry.store import WARMUP_FILE
 from affect_training.export.saved_model import decode_pictures, export
 from affect_training.export.warmup import write_warmup
-from affect_training.networks.backbones import _scale, build_base, build_head
+from affect_training.networks.backbones import CONSTRUCTIONS, build_base
+from affect_training.networks.heads import build_head
 from affect_training.recipes.recipe import STUDY
 
 SCALES = {Task.CLASSIFICATION: 20.0, Task.REGRESSION: 300.0}
@@ -51,7 +47,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def network():
-    base = build_base(Backbone.CUSTOM_CNN)
+    base = build_base("custom_cnn")
     heads = {task: build_head(task, base.output.shape[-1], STUDY, seed=1) for task in Task}
     for task, head in heads.items():
         kernel, bias = head.layers[-1].get_weights()
@@ -181,12 +177,12 @@ def test_one_warm_up_record_is_written_for_each_allowed_batch_size_and_signature
 @pytest.mark.parametrize(
     ("backbone", "preprocess_input"),
     [
-        (Backbone.MOBILENET_V2, keras.applications.mobilenet_v2.preprocess_input),
-        (Backbone.DENSENET121, keras.applications.densenet.preprocess_input),
+        ("mobilenet_v2", keras.applications.mobilenet_v2.preprocess_input),
+        ("densenet121", keras.applications.densenet.preprocess_input),
     ],
 )
 def test_scaling_inside_the_graph_is_the_one_the_weights_were_trained_with(backbone, preprocess_input):
     levels = np.linspace(0, 255, 224 * 224 * 3).reshape(1, 224, 224, 3).astype(np.uint8)
     images = keras.Input((224, 224, 3), dtype="uint8")
-    scaled = keras.Model(images, _scale(backbone, images)).predict_on_batch(levels)
+    scaled = keras.Model(images, CONSTRUCTIONS[backbone].scale(images)).predict_on_batch(levels)
     np.testing.assert_allclose(scaled, preprocess_input(levels.astype(np.float32)), atol=1e-5)

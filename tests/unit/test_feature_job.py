@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from affect_contract.models import Backbone
 from affect_dataset import loading
 from affect_dataset.samples import Split
 from affect_dataset.shards import WHOLE, Shard
@@ -19,7 +18,7 @@ from affect_training.preparation import cache_of
 from tests.unit.training_pictures import write_samples
 
 PICTURES = 47
-BACKBONE = Backbone.MOBILENET_V2
+BACKBONE = "mobilenet_v2"
 
 
 def small_base(*_: object, **__: object) -> keras.Model:
@@ -119,6 +118,6 @@ def test_a_part_that_is_killed_and_started_again_changes_nothing(data, tmp_path,
 
 
 def test_a_network_that_is_trained_whole_has_no_features(data, tmp_path):
-    order = FeatureOrder(data=data, cache=tmp_path / "cache", backbones=(Backbone.CUSTOM_CNN,))
+    order = FeatureOrder(data=data, cache=tmp_path / "cache", backbones=("custom_cnn",))
     with pytest.raises(TrainingError, match="trained from scratch and has no features"):
         job.run(order, print)

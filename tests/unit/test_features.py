@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from affect_contract.models import Backbone
 from affect_training.features import extraction
 from affect_training.features.cache import FeatureCache
 from affect_training.features.extraction import extract
@@ -18,12 +17,12 @@ ROWS = np.arange(10, dtype=np.float32).reshape(5, 2)
 
 @pytest.fixture
 def cache(tmp_path):
-    return FeatureCache(tmp_path, Backbone.CUSTOM_CNN, "d" * 64)
+    return FeatureCache(tmp_path, "custom_cnn", "d" * 64)
 
 
 @pytest.fixture(scope="module")
 def base():
-    return build_base(Backbone.CUSTOM_CNN)
+    return build_base("custom_cnn")
 
 
 def read(cache, digests):
@@ -41,21 +40,21 @@ def test_rows_come_back_in_the_order_asked_for_across_chunks(cache):
 
 def test_a_new_process_finds_what_an_earlier_one_kept(cache, tmp_path):
     cache.add(DIGESTS[:3], ROWS[:3])
-    again = FeatureCache(tmp_path, Backbone.CUSTOM_CNN, "d" * 64)
+    again = FeatureCache(tmp_path, "custom_cnn", "d" * 64)
     assert again.missing(DIGESTS) == [3, 4]
     np.testing.assert_array_equal(read(again, DIGESTS[:3]), ROWS[:3])
 
 
 def test_other_weights_have_other_features(cache, tmp_path):
     cache.add(DIGESTS, ROWS)
-    assert FeatureCache(tmp_path, Backbone.CUSTOM_CNN, "e" * 64).missing(DIGESTS) == [0, 1, 2, 3, 4]
+    assert FeatureCache(tmp_path, "custom_cnn", "e" * 64).missing(DIGESTS) == [0, 1, 2, 3, 4]
 
 
 def test_a_chunk_without_its_keys_does_not_count(cache, tmp_path):
     cache.add(DIGESTS, ROWS)
     for keys in tmp_path.rglob("*.keys.npy"):
         keys.unlink()
-    assert FeatureCache(tmp_path, Backbone.CUSTOM_CNN, "d" * 64).missing(DIGESTS) == [0, 1, 2, 3, 4]
+    assert FeatureCache(tmp_path, "custom_cnn", "d" * 64).missing(DIGESTS) == [0, 1, 2, 3, 4]
 
 
 def test_identical_pictures_are_missing_only_once(cache):

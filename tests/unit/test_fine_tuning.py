@@ -6,15 +6,16 @@ import keras
 import numpy as np
 import pytest
 
-from affect_contract.models import Backbone, Task
+from affect_contract.outputs import Task
 from affect_contract.preprocess import SHAPE
 from affect_dataset import loading
 from affect_training.errors import TrainingError
 from affect_training.loop.batches import read_picture
 from affect_training.loop.epochs import measured
 from affect_training.loop.fine_tuning import fine_tune
-from affect_training.networks.backbones import build_base, build_head, chain, parts
+from affect_training.networks.backbones import build_base, parts
 from affect_training.networks.folding import folded
+from affect_training.networks.heads import build_head, chain
 from affect_training.networks.joint import JointNetwork, unfreeze
 from affect_training.networks.weights import Origin, Weights
 from affect_training.preconditions import require_labels, require_trainable
@@ -28,7 +29,7 @@ def samples(faces):
     return loading.load(faces).samples[:20]
 
 
-def random_base(backbone=Backbone.MOBILENET_V2):
+def random_base(backbone="mobilenet_v2"):
     base = build_base(backbone, Weights(Origin.NONE))
     generator = np.random.default_rng(0)
     for layer in parts(base)[1].layers:
@@ -42,7 +43,7 @@ def heads_of(base, tasks=tuple(Task)):
     return {task: build_head(task, base.output.shape[-1], TINY, seed=0) for task in tasks}
 
 
-@pytest.mark.parametrize("backbone", [Backbone.MOBILENET_V2, Backbone.DENSENET121])
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "densenet121"])
 def test_a_folded_network_gives_the_maps_of_the_network_in_inference_mode(backbone):
     network = parts(random_base(backbone))[1]
     pictures = np.random.default_rng(1).uniform(-1, 1, (2, *SHAPE)).astype(np.float32)

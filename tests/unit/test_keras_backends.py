@@ -16,10 +16,10 @@ import json, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
 import keras, numpy as np
-from affect_contract.models import Task
-from affect_training.backbones import build_head
-from affect_training.loop import Examples, predict, train
-from affect_training.recipe import STUDY
+from affect_contract.outputs import Task
+from affect_training.networks.heads import build_head
+from affect_training.loop.epochs import Examples, predict, train
+from affect_training.recipes.recipe import STUDY
 from tests.unit.training_pictures import Features
 
 recipe = replace(STUDY, epochs=4, batch_size=8, hidden_units=16, learning_rate=1e-2, dropout=0.0)
@@ -43,19 +43,20 @@ FINE_TUNING = """
 import json, sys
 from pathlib import Path
 import keras, numpy as np
-from affect_contract.models import Backbone, Task
+from affect_contract.outputs import Task
 from affect_dataset import layouts
 from affect_training import devices
-from affect_training.backbones import build_base, build_head, parts
-from affect_training.fine_tuning import fine_tune
-from affect_training.joint import unfreeze
-from affect_training.recipe import FineTuning
-from affect_training.weights import Origin, Weights
+from affect_training.networks.backbones import build_base, parts
+from affect_training.networks.heads import build_head
+from affect_training.loop.fine_tuning import fine_tune
+from affect_training.networks.joint import unfreeze
+from affect_training.recipes.recipe import FineTuning
+from affect_training.networks.weights import Origin, Weights
 
 count = devices.use_all()
 recipe = FineTuning(epochs=2, batch_size=6, hidden_units=8, dropout=0.0, sides=((1, 32),), learning_rate=1e-3)
 samples = layouts.load(Path(sys.argv[1])).samples[:20]
-base = build_base(Backbone.MOBILENET_V2, Weights(Origin.NONE))
+base = build_base("mobilenet_v2", Weights(Origin.NONE))
 rng = np.random.default_rng(0)
 heads = {task: build_head(task, base.output.shape[-1], recipe, seed=0) for task in Task}
 for model in (base, *heads.values()):

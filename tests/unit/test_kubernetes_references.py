@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from affect_client.access import KEY_VARIABLE
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_dataset.faces import __main__ as faces_command
 from affect_dataset.shards import INDEX_VARIABLE
 from affect_evaluation import __main__ as evaluation

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affect_contract.models import Backbone
 from affect_registry import promotion, pruning, store
 from affect_registry.publication import publish
 from affect_registry.store import CANARY, PREVIOUS, STABLE, Entry, StoreError
@@ -72,7 +71,7 @@ def test_others_models_are_left_alone(tmp_path):
 
 def test_backbones_can_be_picked(tmp_path):
     entries = {name: entry(tmp_path, name, 1, 2, stable=1, canary=2) for name in (NAME, OTHER)}
-    assert promotion.canaries(entries, [Backbone.DENSENET121]) == {OTHER: 2}
+    assert promotion.canaries(entries, ["densenet121"]) == {OTHER: 2}
 
 
 def test_the_way_back_is_that_of_the_last_promotion_that_stands(tmp_path):
@@ -90,7 +89,7 @@ def test_the_way_back_is_that_of_the_last_promotion_that_stands(tmp_path):
     assert promotion.before(root, store.read(root)) == {OTHER: 2}
     store.write(root, promotion.steps(store.read(root), {OTHER: 2}).kept)
     assert promotion.before(root, store.read(root)) == {NAME: 1, OTHER: 1}
-    assert promotion.before(root, store.read(root), [Backbone.MOBILENET_V2]) == {NAME: 1}
+    assert promotion.before(root, store.read(root), ["mobilenet_v2"]) == {NAME: 1}
     store.write(root, promotion.steps(store.read(root), {NAME: 1, OTHER: 1}).kept)
     assert promotion.before(root, store.read(root)) == {}
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from affect_contract.errors import ModelNotReady, Overloaded, UnknownModel
-from affect_contract.models import Backbone, Task, fused, single
+from affect_contract.models import fused, single
+from affect_contract.outputs import Task
 from affect_registry import store
 from affect_serving.__main__ import main, read_settings
 from affect_serving.backends.embedded.backend import EmbeddedBackend
@@ -21,12 +22,13 @@ from tests.conftest import ROOT
 SAVE = """
 import sys
 from pathlib import Path
-from affect_contract.models import Backbone, Task
-from affect_training.backbones import build_base, build_head
-from affect_training.export import export
-from affect_training.recipe import STUDY
+from affect_contract.outputs import Task
+from affect_training.networks.backbones import build_base
+from affect_training.networks.heads import build_head
+from affect_training.export.saved_model import export
+from affect_training.recipes.recipe import STUDY
 
-base = build_base(Backbone.CUSTOM_CNN)
+base = build_base("custom_cnn")
 heads = {Task.CLASSIFICATION: build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY, seed=0)}
 export(Path(sys.argv[1]), base, heads)
 """
@@ -40,8 +42,8 @@ def saved_model(tmp_path_factory):
     return directory / store.SAVED_MODEL_FILE
 
 
-FUSED = fused(Backbone.MOBILENET_V2)
-PAIR = [single(Backbone.MOBILENET_V2, task) for task in Task]
+FUSED = fused("mobilenet_v2")
+PAIR = [single("mobilenet_v2", task) for task in Task]
 
 
 def version(number: int, *labels: str, state: str = AVAILABLE) -> Version:
@@ -113,7 +115,7 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_default(m
     monkeypatch.setenv("AFFECT_BACKBONES", "densenet121,custom_cnn")
     settings = read_settings(["--models", str(tmp_path)])
     assert (settings.models, settings.http_port, settings.host) == (tmp_path, 1234, "127.0.0.1")
-    assert settings.backbones == (Backbone.DENSENET121, Backbone.CUSTOM_CNN)
+    assert settings.backbones == ("densenet121", "custom_cnn")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_evaluation.scoring import metrics
 from affect_training.loop.temperature import apply, expected_calibration_error, fitted
-from affect_training.networks.backbones import build_head
+from affect_training.networks.heads import build_head
 from affect_training.recipes.recipe import Recipe
 
 

@@ -7,14 +7,15 @@ import keras
 import numpy as np
 import pytest
 
-from affect_contract.models import Backbone, Task
+from affect_contract.outputs import Task
 from affect_training import devices
 from affect_training.errors import TrainingError
 from affect_training.loop import epochs
 from affect_training.loop.batches import Pictures, divisible, shuffled
 from affect_training.loop.epochs import Examples, evaluate, predict, train
 from affect_training.loop.targets import labels, weights
-from affect_training.networks.backbones import build_base, build_head, chain
+from affect_training.networks.backbones import build_base
+from affect_training.networks.heads import build_head, chain
 from affect_training.networks.weights import Origin, Weights
 from affect_training.recipes.recipe import STUDY, ClassWeights
 from tests.unit.training_pictures import Features, write_samples
@@ -122,7 +123,7 @@ def test_the_training_loss_is_the_mean_over_pictures_and_not_over_batches(tmp_pa
 def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbone(task, tmp_path):
     samples = write_samples(tmp_path / "pictures", 24)
     paths = [sample.path for sample in samples]
-    base = build_base(Backbone.MOBILENET_V2, Weights(Origin.NONE))
+    base = build_base("mobilenet_v2", Weights(Origin.NONE))
     targets = labels(task, samples)
     recipe = replace(STUDY, epochs=2, batch_size=8, learning_rate=1e-2)
     answers = []
@@ -149,7 +150,7 @@ def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbo
 
 
 def test_a_chained_network_gives_what_its_parts_give():
-    base = build_base(Backbone.CUSTOM_CNN)
+    base = build_base("custom_cnn")
     head = build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY, seed=0)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     whole = chain(base, head).predict_on_batch(pictures)

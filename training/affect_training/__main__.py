@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from affect_contract.arguments import fraction, names, positive_number, whole_number
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_dataset.loading import SPLIT_FILE
 from affect_dataset.samples import DatasetError
 from affect_registry.store import StoreError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from affect_contract.arguments import fraction, names, whole_number
-from affect_contract.models import Backbone
+from affect_contract.backbones import BACKBONES, STUDY_BACKBONES
 
 
 def add_basis_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +14,10 @@ def add_basis_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
     parser.add_argument(
         "--backbones",
-        type=names(Backbone),
-        default=(Backbone.MOBILENET_V2, Backbone.DENSENET121),
+        type=names(BACKBONES),
+        default=STUDY_BACKBONES,
         metavar="A,B",
-        help=f"of {', '.join(Backbone)} (default: mobilenet_v2,densenet121)",
+        help=f"of {', '.join(BACKBONES)} (default: {','.join(STUDY_BACKBONES)})",
     )
     parser.add_argument(
         "--weights",

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affect_contract.arguments import names
-from affect_contract.models import Backbone
+from affect_contract.backbones import BackboneName, pretrained_backbones
 from affect_training.errors import TrainingError
 from affect_training.networks.backbones import build_base, parts
-from affect_training.networks.weights import PRETRAINED, Origin, Weights, file_name
+from affect_training.networks.weights import Origin, Weights, file_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to put them into")
     parser.add_argument(
         "--backbones",
-        type=names(PRETRAINED),
-        default=PRETRAINED,
+        type=names(pretrained_backbones()),
+        default=pretrained_backbones(),
         metavar="A,B",
-        help=f"which (default: {','.join(PRETRAINED)})",
+        help=f"which (default: {','.join(pretrained_backbones())})",
     )
     options = parser.parse_args(arguments)
     try:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def save(backbone: Backbone, folder: Path) -> Path:
+def save(backbone: BackboneName, folder: Path) -> Path:
     """Download the weights of one backbone and write them where ``--weights DIR`` looks for them.
 
     Raises:

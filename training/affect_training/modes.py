@@ -9,7 +9,9 @@ from typing import Final
 import keras
 import numpy as np
 
-from affect_contract.models import Backbone, Task, single
+from affect_contract.backbones import BackboneName
+from affect_contract.models import single
+from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
 from affect_training.features.cache import FeatureCache
 from affect_training.features.extraction import extract
@@ -19,7 +21,8 @@ from affect_training.loop.epochs import Epoch, Examples, predict, train
 from affect_training.loop.fine_tuning import fine_tune
 from affect_training.loop.targets import labels, usable, weights
 from affect_training.loop.temperature import Calibration, apply, fitted
-from affect_training.networks.backbones import build_base, build_head, chain
+from affect_training.networks.backbones import build_base
+from affect_training.networks.heads import build_head, chain
 from affect_training.networks.joint import unfreeze
 from affect_training.recipes.recipe import FineTuning, Recipe
 
@@ -30,7 +33,7 @@ _PREDICT_BATCH: Final = 64
 class Trained:
     """One network for one task, and how it came about."""
 
-    backbone: Backbone
+    backbone: BackboneName
     task: Task
     base: keras.Model
     head: keras.Model
@@ -73,13 +76,13 @@ class Course:
         """The samples that carry the labels of any task of the course."""
         return usable(Task.CLASSIFICATION if Task.CLASSIFICATION in self.tasks else Task.REGRESSION, samples)
 
-    def checkpoint(self, backbone: Backbone, task: Task) -> Path:
+    def checkpoint(self, backbone: BackboneName, task: Task) -> Path:
         """Where one network's training is saved."""
         return self.checkpoints / f"{single(backbone, task).name}.npz"
 
 
 def train_heads(
-    backbone: Backbone, base: keras.Model, cache: FeatureCache, recipe: Recipe, course: Course
+    backbone: BackboneName, base: keras.Model, cache: FeatureCache, recipe: Recipe, course: Course
 ) -> list[Trained]:
     """Run the frozen base over each picture once, then train one head a task on what it gave."""
     started = time.perf_counter()
@@ -95,7 +98,7 @@ def train_heads(
 
 
 def train_together(
-    backbone: Backbone, base: keras.Model, cache: FeatureCache, recipe: FineTuning, course: Course
+    backbone: BackboneName, base: keras.Model, cache: FeatureCache, recipe: FineTuning, course: Course
 ) -> list[Trained]:
     """Warm the heads up on the frozen base's features, then train the base and all heads together."""
     if recipe.head_epochs:
@@ -142,7 +145,7 @@ def _calibrated(base: keras.Model, head: keras.Model, recipe: Recipe, course: Co
     return calibration
 
 
-def train_end_to_end(backbone: Backbone, recipe: Recipe, course: Course) -> list[Trained]:
+def train_end_to_end(backbone: BackboneName, recipe: Recipe, course: Course) -> list[Trained]:
     """Train one whole network a task on the pictures themselves."""
     trained = []
     for task in course.tasks:
@@ -159,7 +162,12 @@ def _kept(epochs: Sequence[Epoch], recipe: Recipe) -> int:
 
 
 def _train(
-    model: keras.Model, backbone: Backbone, task: Task, recipe: Recipe, sets: tuple[Examples, Examples], course: Course
+    model: keras.Model,
+    backbone: BackboneName,
+    task: Task,
+    recipe: Recipe,
+    sets: tuple[Examples, Examples],
+    course: Course,
 ) -> list[Epoch]:
     training, validation = sets
     return train(

@@ -8,24 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from affect_contract.models import DISPLAY_NAMES, Backbone, Task
+from affect_contract.backbones import BACKBONES
+from affect_contract.outputs import SCALARS, Task
 from affect_training.loop.epochs import Epoch
-
-_COLOURS: Final = {"mobilenet_v2": "#0072B2", "densenet121": "#D55E00", "custom_cnn": "#009E73"}
-"""Okabe and Ito's palette: told apart by people who see red and green alike."""
-_MARKERS: Final = {"mobilenet_v2": "o", "densenet121": "s", "custom_cnn": "^"}
 
 _LOSS_LABEL: Final = {Task.CLASSIFICATION: "cross-entropy", Task.REGRESSION: "mean squared error"}
 _SCORE: Final = {
     Task.CLASSIFICATION: ("val_accuracy", "accuracy, validation"),
-    Task.REGRESSION: ("val_ccc_valence", "CCC of valence, validation"),
+    Task.REGRESSION: (f"val_ccc_{SCALARS[0].name}", f"CCC of {SCALARS[0].name}, validation"),
 }
 _CURVES: Final = {
     Task.CLASSIFICATION: [("accuracy", "accuracy", "training"), ("val_accuracy", "accuracy", "validation")],
-    Task.REGRESSION: [
-        ("val_ccc_valence", "CCC, validation", "valence"),
-        ("val_ccc_arousal", "CCC, validation", "arousal"),
-    ],
+    Task.REGRESSION: [(f"val_ccc_{scalar.name}", "CCC, validation", scalar.name) for scalar in SCALARS],
 }
 
 Record = dict[str, Any]
@@ -88,7 +82,7 @@ def network_comparison(task: Task, records: Iterable[Record]) -> Figure:
     figure, (scores, times) = _panels(f"Networks compared, {task}")
     records = list(records)
     positions = range(len(records))
-    colours = [_COLOURS[record["backbone"]] for record in records]
+    colours = [BACKBONES[record["backbone"]].colour for record in records]
     values = [record["epochs"][-1][measure] for record in records]
     _bars(scores, positions, values, colours, "{:.3f}".format)
     scores.set_ylabel(f"{label}, last epoch")
@@ -127,8 +121,8 @@ def _line(
         [epoch[measure] for epoch in epochs],
         label=label,
         linestyle="--" if dashed else "-",
-        color=_COLOURS[backbone] if backbone else ("#777777" if dashed else "#0072B2"),
-        marker=_MARKERS[backbone] if backbone else "o",
+        color=BACKBONES[backbone].colour if backbone else ("#777777" if dashed else "#0072B2"),
+        marker=BACKBONES[backbone].marker if backbone else "o",
         markersize=4,
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -156,7 +150,7 @@ def _loss_label(task: Task, record: Record) -> str:
 
 def _title(record: Record) -> str:
     note = " (random backbone)" if record["note"] else ""
-    return f"{DISPLAY_NAMES[Backbone(record['backbone'])]}{note}"
+    return f"{BACKBONES[record['backbone'].display_name]}{note}"
 
 
 def _tick(record: Record) -> str:

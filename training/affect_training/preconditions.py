@@ -5,7 +5,7 @@ from typing import Final
 
 import keras
 
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
 from affect_training import devices
 from affect_training.errors import TrainingError

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from affect_contract.models import Backbone
+from affect_contract.backbones import STUDY_BACKBONES, BackboneName
 from affect_dataset import split
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_training.errors import TrainingError
@@ -26,7 +26,7 @@ class Basis:
 
     data: Path
     cache: Path
-    backbones: Sequence[Backbone] = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
+    backbones: Sequence[BackboneName] = STUDY_BACKBONES
     weights: Sequence[str] = ()
     seed: int = 0
     split_file: Path | None = None
@@ -34,7 +34,7 @@ class Basis:
     fractions: tuple[float, float, float] = split.STUDY_FRACTIONS
 
 
-def initial_bases(basis: Basis) -> tuple[dict[Backbone, Weights], dict[Backbone, keras.Model]]:
+def initial_bases(basis: Basis) -> tuple[dict[BackboneName, Weights], dict[BackboneName, keras.Model]]:
     """The initial weights of each pretrained backbone, and the bases that have them.
 
     Raises:
@@ -67,8 +67,8 @@ def divided(basis: Basis, dataset: Dataset, report: Callable[[str], None]) -> sp
 
 
 def calibrate_random(
-    bases: Mapping[Backbone, keras.Model],
-    chosen: Mapping[Backbone, Weights],
+    bases: Mapping[BackboneName, keras.Model],
+    chosen: Mapping[BackboneName, Weights],
     training: Sequence[Sample],
     cache: Path,
     report: Callable[[str], None],
@@ -83,7 +83,7 @@ def calibrate_random(
             calibrate(base, paths, cache / "calibrated" / f"{backbone}-{initial}.weights.h5")
 
 
-def cache_of(base: keras.Model, backbone: Backbone, cache: Path) -> FeatureCache:
+def cache_of(base: keras.Model, backbone: BackboneName, cache: Path) -> FeatureCache:
     """The cached features of a base, in a folder of caches."""
     return FeatureCache(cache, backbone, base_digest(base))
 

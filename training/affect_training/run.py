@@ -12,7 +12,9 @@ import keras
 from tqdm import tqdm
 
 from affect_contract.atomic_files import write_json
-from affect_contract.models import Backbone, ServedModel, Task, fused, single
+from affect_contract.backbones import BackboneName
+from affect_contract.models import ServedModel, fused, single
+from affect_contract.outputs import Task
 from affect_dataset import loading, split
 from affect_dataset.samples import Dataset, Split
 from affect_registry import store
@@ -115,8 +117,8 @@ def _key(
     order: Order,
     dataset: Dataset,
     assignment: split.Assignment,
-    chosen: Mapping[Backbone, Weights],
-    recipes: Mapping[Backbone, Recipe],
+    chosen: Mapping[BackboneName, Weights],
+    recipes: Mapping[BackboneName, Recipe],
 ) -> str:
     origins = {backbone: (one.origin, str(one.folder)) for backbone, one in chosen.items()}
     libraries = library_versions()
@@ -148,7 +150,7 @@ def _report_calibration(trained: Sequence[Trained], report: Callable[[str], None
 
 
 def _train(
-    order: Order, bases: Mapping[Backbone, keras.Model], recipes: Mapping[Backbone, Recipe], course: Course
+    order: Order, bases: Mapping[BackboneName, keras.Model], recipes: Mapping[BackboneName, Recipe], course: Course
 ) -> list[Trained]:
     trained: list[Trained] = []
     for backbone in order.backbones:
@@ -210,7 +212,7 @@ def _servables(trained: Sequence[Trained]) -> list[tuple[ServedModel, list[Train
     """One servable for each network, and a fused one for each base that both tasks share."""
     servables = [(single(one.backbone, one.task), [one]) for one in trained]
     for backbone in dict.fromkeys(one.backbone for one in trained):
-        parts = [one for one in trained if one.backbone is backbone]
+        parts = [one for one in trained if one.backbone == backbone]
         if len(parts) == len(Task) and all(part.base is parts[0].base for part in parts):
             servables.append((fused(backbone), parts))
     return servables

@@ -8,8 +8,8 @@ from typing import Final, TypedDict
 from PIL import Image
 
 from affect_client.rpc.client import AsyncGrpcClient
+from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.errors import UnknownModel
-from affect_contract.models import Backbone
 from affect_contract.preprocess import SIDE
 from affect_contract.schemas import ModelList, ModelStatus, Prediction
 from affect_evaluation.errors import EvaluationError
@@ -30,7 +30,7 @@ class Choice(TypedDict, total=False):
 class Pin:
     """Which version of a backbone a whole run asks."""
 
-    backbone: Backbone
+    backbone: BackboneName
     versions: Mapping[str, int]
     """Version by model name, as the gateway had them when the run began."""
     label: str = STABLE
@@ -45,8 +45,8 @@ class Pin:
         """
         numbers = set(self.versions.values())
         if len(numbers) == 1:
-            return Choice(backbone=self.backbone.value, version=numbers.pop())
-        return Choice(backbone=self.backbone.value, label=self.label)
+            return Choice(backbone=self.backbone, version=numbers.pop())
+        return Choice(backbone=self.backbone, label=self.label)
 
     def require(self, answer: Prediction) -> None:
         """Make sure that the versions pinned have answered.
@@ -63,7 +63,7 @@ class Pin:
                 )
 
 
-def pins(served: ModelList, wanted: Sequence[Backbone] = (), label: str = STABLE) -> list[Pin]:
+def pins(served: ModelList, wanted: Sequence[BackboneName] = (), label: str = STABLE) -> list[Pin]:
     """The versions that carry a label, of the backbones wanted; else of all that are served, or all that have it.
 
     Raises:
@@ -82,16 +82,16 @@ def pins(served: ModelList, wanted: Sequence[Backbone] = (), label: str = STABLE
     return [_pin(served, backbone, label) for backbone in (wanted or sorted(found))]
 
 
-async def probed_pins(client: AsyncGrpcClient, wanted: Sequence[Backbone] = (), label: str = STABLE) -> list[Pin]:
+async def probed_pins(client: AsyncGrpcClient, wanted: Sequence[BackboneName] = (), label: str = STABLE) -> list[Pin]:
     """`pins` over gRPC, which lists no models: what answers for a grey picture is what carries the label.
 
     Raises:
         EvaluationError: a backbone that is not served, or has no such version.
     """
     found = []
-    for backbone in wanted or Backbone:
+    for backbone in wanted or BACKBONES:
         try:
-            answer = await client.predict(_grey_picture(), backbone=backbone.value, label=label)
+            answer = await client.predict(_grey_picture(), backbone=backbone, label=label)
         except UnknownModel as exc:
             if wanted:
                 raise EvaluationError(f"the gateway does not serve {backbone}: {exc.detail}") from exc
@@ -108,8 +108,8 @@ def _grey_picture() -> bytes:
     return buffer.getvalue()
 
 
-def _pin(served: ModelList, backbone: Backbone, label: str) -> Pin:
-    labelled = {model.name: _labelled(model, label) for model in served.models if model.backbone is backbone}
+def _pin(served: ModelList, backbone: BackboneName, label: str) -> Pin:
+    labelled = {model.name: _labelled(model, label) for model in served.models if model.backbone == backbone}
     versions = {name: version for name, version in labelled.items() if version is not None}
     if not versions:
         way = "promote" if label == STABLE else "publish"

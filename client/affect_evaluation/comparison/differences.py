@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.models import AROUSAL, VALENCE
+from affect_contract.outputs import AROUSAL, VALENCE
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
 from affect_evaluation.run.predictions import FILE_NAME

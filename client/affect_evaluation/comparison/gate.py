@@ -32,7 +32,7 @@ def objections(
     before = {one.backbone: one for one in found if one.folder == against}
     after = {one.backbone: one for one in found if one.folder == run}
     said: list[str] = []
-    for backbone in dict.fromkeys(MODELS[name].backbone.value for name in canary):
+    for backbone in dict.fromkeys(MODELS[name].backbone for name in canary):
         if backbone not in after or backbone not in before:
             where = run if backbone not in after else against
             said.append(f"{where} has no scores of {backbone}: evaluate it, or leave it out with --backbones")

@@ -10,7 +10,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from affect_contract.atomic_files import write_atomically
-from affect_contract.models import DISPLAY_NAMES, Backbone
+from affect_contract.backbones import BACKBONES
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report import picture_grids, plots
 from affect_evaluation.report.tables import all_models, per_class
@@ -77,7 +77,7 @@ def write_report(folder: Path, result: Result) -> None:
 
 def _figures(name: str, result: Result) -> Named:
     scores, answers = result.models[name], result.answers[name]
-    title = DISPLAY_NAMES[Backbone(name)]
+    title = BACKBONES[name].display_name
     yield from _expression_figures(scores, answers, result.truth, title)
     yield from _affect_figures(scores, answers, result.truth, title)
 
@@ -127,7 +127,7 @@ def _saved(folder: Path, name: str, figure: Figure) -> dict[str, Any]:
 
 def _title(name: str, scores: ModelScores) -> str:
     versions = ", ".join(f"{model} version {version}" for model, version in scores["versions"].items())
-    return f"{DISPLAY_NAMES[Backbone(name)]} ({versions or 'no answers'})"
+    return f"{BACKBONES[name].display_name} ({versions or 'no answers'})"
 
 
 def _what(truth: Truth) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from affect_contract.models import AROUSAL, VALENCE
+from affect_contract.outputs import AROUSAL, VALENCE
 from affect_evaluation.scoring.scores import ModelScores, TaskScores
 from affect_evaluation.scoring.study import STUDY
 

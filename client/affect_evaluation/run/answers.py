@@ -79,5 +79,5 @@ def read_answers(predictions: Path, samples: Sequence[Sample]) -> dict[str, Answ
     for row in read_rows(predictions):
         if row.id not in places:
             raise EvaluationError(f"{predictions} holds the picture {row.id}, which is not to be scored: remove it")
-        answers.setdefault(row.backbone.value, Answers.none(len(samples))).add(places[row.id], row)
+        answers.setdefault(row.backbone, Answers.none(len(samples))).add(places[row.id], row)
     return dict(sorted(answers.items()))

@@ -56,7 +56,7 @@ def identity(
         split=split,
         shard=shard,
         pictures=digest_of(samples),
-        versions={pin.backbone.value: dict(pin.versions) for pin in chosen},
+        versions={pin.backbone: dict(pin.versions) for pin in chosen},
     )
 
 

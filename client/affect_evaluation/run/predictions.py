@@ -9,8 +9,8 @@ from typing import Final, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
+from affect_contract.backbones import BackboneName
 from affect_contract.errors import FAULTS
-from affect_contract.models import Backbone
 from affect_contract.schemas import Failure, Prediction
 from affect_evaluation.errors import EvaluationError
 
@@ -24,7 +24,7 @@ class Row(BaseModel):
 
     id: str
     """The picture's id in its data set."""
-    backbone: Backbone
+    backbone: BackboneName
     answer: Prediction | None = None
     versions: dict[str, int] = {}
     """The answer's, by model name."""
@@ -71,7 +71,7 @@ class PredictionLog:
         self._file.write(row.model_dump_json(exclude_unset=True).encode() + b"\n")
         self._file.flush()
 
-    def settled(self) -> set[tuple[str, Backbone]]:
+    def settled(self) -> set[tuple[str, BackboneName]]:
         """Picture id and backbone of every row that need not be asked again."""
         return {(row.id, row.backbone) for row in read_rows(self._path) if row.is_settled}
 

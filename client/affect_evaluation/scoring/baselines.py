@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from affect_contract.labels import LABELS
-from affect_contract.models import AROUSAL, VALENCE
+from affect_contract.outputs import AROUSAL, VALENCE
 from affect_dataset.samples import Sample
 from affect_evaluation.run.truth import Prior, affect, expressions, whole
 from affect_evaluation.scoring.metrics import Classification, Regression, classification, regression

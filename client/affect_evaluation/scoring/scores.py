@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.models import AROUSAL, VALENCE
+from affect_contract.outputs import AROUSAL, VALENCE
 from affect_dataset.samples import Sample
 from affect_evaluation.run.answers import Answers
 from affect_evaluation.run.truth import Prior, affect, expressions, whole

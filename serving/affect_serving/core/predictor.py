@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from affect_contract.backbones import BackboneName
 from affect_contract.errors import AffectError, BackendError, InvalidRequest, ModelNotReady, UnknownModel
 from affect_contract.labels import LABELS
-from affect_contract.models import AROUSAL, PROBABILITIES, VALENCE, Backbone, ServedModel
+from affect_contract.models import ServedModel
+from affect_contract.outputs import PROBABILITIES, SCALARS
 from affect_contract.preprocess import preprocess
 from affect_contract.schemas import (
     AnsweringModel,
@@ -163,7 +165,7 @@ class Predictor:
             )
         return route(catalog, backbone, selector)
 
-    def _default_backbone(self, served: Sequence[Backbone]) -> Backbone:
+    def _default_backbone(self, served: Sequence[BackboneName]) -> BackboneName:
         if self._settings.default_backbone:
             return self._settings.default_backbone
         if not served:
@@ -214,7 +216,7 @@ class Predictor:
             outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
             _check_finite(outputs, backbone)
         versions = {model.name: answer.version for model, answer in zip(models, answers, strict=True)}
-        model = AnsweringModel(backbone=Backbone(backbone), versions=versions)
+        model = AnsweringModel(backbone=backbone, versions=versions)
         predictions = [_prediction(outputs, row, model, asked.request_id) for row in range(len(images))]
         self._metrics.predicted(predictions)
         return predictions
@@ -260,7 +262,7 @@ def _prediction(outputs: Outputs, row: int, model: AnsweringModel, request_id: s
         fields["expression_id"] = winner
         fields["confidence"] = probabilities[winner]
         fields["probabilities"] = dict(zip(LABELS, probabilities, strict=True))
-    if VALENCE in outputs:
-        fields["valence"] = float(outputs[VALENCE][row])
-        fields["arousal"] = float(outputs[AROUSAL][row])
+    for scalar in SCALARS:
+        if scalar.name in outputs:
+            fields[scalar.name] = float(outputs[scalar.name][row])
     return Prediction(**fields | {"model": model, "request_id": request_id})

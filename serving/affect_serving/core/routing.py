@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from affect_contract.backbones import BackboneName, in_order
 from affect_contract.errors import BackendError, ModelNotReady, UnknownModel
-from affect_contract.models import Backbone, ServedModel
+from affect_contract.models import ServedModel
 from affect_registry.store import STABLE
 from affect_serving.core.backend import AVAILABLE, Catalog, Selector, Version
 
@@ -49,10 +50,9 @@ def select(versions: Iterable[Version], selector: Selector) -> Version | None:
     return labelled
 
 
-def served_backbones(catalog: Catalog) -> list[Backbone]:
+def served_backbones(catalog: Catalog) -> list[BackboneName]:
     """The backbones of a catalog, in the contract's order."""
-    served = {model.backbone for model in catalog}
-    return [backbone for backbone in Backbone if backbone in served]
+    return in_order(model.backbone for model in catalog)
 
 
 def _labelled_first(versions: Catalog) -> Catalog:

@@ -12,6 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from affect_contract.labels import LABELS
+from affect_contract.outputs import SCALARS
 from affect_contract.schemas import Prediction
 from affect_serving.telemetry.buckets import SECONDS
 from affect_serving.telemetry.version_metrics import VersionMetrics
@@ -69,8 +70,12 @@ class Metrics:
             "affect_predictions", "Pictures answered, by backbone, version and expression.",
             "backbone", "version", "expression",
         )  # fmt: skip
-        self.valence = self._affect("affect_valence", "Valence of the answers, by backbone and version.")
-        self.arousal = self._affect("affect_arousal", "Arousal of the answers, by backbone and version.")
+        self.scalars = {
+            one.name: self._affect(
+                f"affect_{one.name}", f"{one.name.capitalize()} of the answers, by backbone and version."
+            )
+            for one in SCALARS
+        }
         self.ready = self._gauge("affect_ready", "1 while every backbone can answer and the gateway is not to end.")
         self.api_keys = self._gauge("affect_api_keys", "Keys that are accepted; 0 where none is needed.")
         self.api_keys_failures = self._counter(
@@ -110,14 +115,13 @@ class Metrics:
     def predicted(self, predictions: Sequence[Prediction]) -> None:
         """Count what was answered, so that it can be seen when pictures or answers drift."""
         for prediction in predictions:
-            expressions, valence, arousal = self._of_model(
-                prediction.model.backbone, _one(prediction.model.versions.values())
-            )
+            expressions, scalars = self._of_model(prediction.model.backbone, _one(prediction.model.versions.values()))
             if prediction.expression is not None:
                 expressions[prediction.expression].inc()
-            if prediction.valence is not None and prediction.arousal is not None:
-                valence.observe(prediction.valence)
-                arousal.observe(prediction.arousal)
+            for name, histogram in scalars.items():
+                value = getattr(prediction, name)
+                if value is not None:
+                    histogram.observe(value)
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
@@ -126,9 +130,9 @@ class Metrics:
     def _find_of_request(self, route: str, status: str, code: str) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, status, code), self.request_seconds.labels(route, code)
 
-    def _find_of_model(self, backbone: str, version_: str) -> tuple[dict[str, Counter], Histogram, Histogram]:
+    def _find_of_model(self, backbone: str, version_: str) -> tuple[dict[str, Counter], dict[str, Histogram]]:
         expressions = {label: self.predictions.labels(backbone, version_, label) for label in LABELS}
-        return expressions, self.valence.labels(backbone, version_), self.arousal.labels(backbone, version_)
+        return expressions, {name: one.labels(backbone, version_) for name, one in self.scalars.items()}
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from affect_contract.models import IMAGES_INPUT, MODELS, PROBABILITIES, SERVING_SIGNATURE, ServedModel
+from affect_contract.models import MODELS, ServedModel
+from affect_contract.outputs import PROBABILITIES
+from affect_contract.signatures import IMAGES_INPUT, SERVING_SIGNATURE
 from affect_testbed.model_server.server import AVAILABLE, Served, ServedVersion
 
 
@@ -21,9 +23,8 @@ def signature(model: ServedModel) -> meta_graph_pb2.SignatureDef:
     """What the contract says that a model declares."""
     declared = meta_graph_pb2.SignatureDef()
     declared.inputs[IMAGES_INPUT].CopyFrom(tensor_info(types_pb2.DT_UINT8, -1, 224, 224, 3))
-    for name in model.outputs:
-        sides = (-1, 8) if name == PROBABILITIES else (-1,)
-        declared.outputs[name].CopyFrom(tensor_info(types_pb2.DT_FLOAT, *sides))
+    for output in model.outputs:
+        declared.outputs[output.name].CopyFrom(tensor_info(types_pb2.DT_FLOAT, -1, *output.shape))
     return declared
 
 
@@ -43,7 +44,7 @@ class Brightness:
             "valence": (1.9 * brightness - 1 + self._shift).astype(np.float32),
             "arousal": (0.9 - 1.8 * brightness - self._shift).astype(np.float32),
         }
-        return {name: outputs[name] for name in self._model.outputs}
+        return {output.name: outputs[output.name] for output in self._model.outputs}
 
 
 def served(*names: str, versions: tuple[int, ...] = (1,), labels: Mapping[str, int] | None = None) -> dict[str, Served]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import keras
 
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_training.errors import TrainingError
 
 _TENSORFLOW: Final = "tensorflow"

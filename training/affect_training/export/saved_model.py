@@ -12,18 +12,9 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from affect_contract.labels import AFFECT_MAX, AFFECT_MIN
-from affect_contract.models import (
-    AROUSAL,
-    ENCODED_INPUT,
-    ENCODED_SIGNATURE,
-    IMAGES_INPUT,
-    PROBABILITIES,
-    SERVING_SIGNATURE,
-    VALENCE,
-    Task,
-)
+from affect_contract.outputs import PROBABILITIES, Task, outputs_of
 from affect_contract.preprocess import CHANNELS, SHAPE, SIDE
+from affect_contract.signatures import ENCODED_INPUT, ENCODED_SIGNATURE, IMAGES_INPUT, SERVING_SIGNATURE
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
@@ -67,9 +58,9 @@ def _answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Ten
     if Task.CLASSIFICATION in heads:
         outputs[PROBABILITIES] = heads[Task.CLASSIFICATION](features, training=False)
     if Task.REGRESSION in heads:
-        affect = heads[Task.REGRESSION](features, training=False)
-        valence, arousal = tf.unstack(tf.clip_by_value(affect, AFFECT_MIN, AFFECT_MAX), axis=1)
-        outputs |= {VALENCE: valence, AROUSAL: arousal}
+        columns = tf.unstack(heads[Task.REGRESSION](features, training=False), axis=1)
+        for output, column in zip(outputs_of(Task.REGRESSION), columns, strict=True):
+            outputs[output.name] = tf.clip_by_value(column, output.low, output.high)
     return outputs
 
 

@@ -9,14 +9,14 @@ from PIL import Image
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from affect_contract.models import (
+from affect_contract.preprocess import SHAPE, SIDE
+from affect_contract.signatures import (
     ALLOWED_BATCH_SIZES,
     ENCODED_INPUT,
     ENCODED_SIGNATURE,
     IMAGES_INPUT,
     SERVING_SIGNATURE,
 )
-from affect_contract.preprocess import SHAPE, SIDE
 from affect_registry.store import WARMUP_FILE
 
 _GREY = 128

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.atomic_files import write_atomically
-from affect_contract.models import Backbone
+from affect_contract.backbones import BackboneName
 from affect_contract.preprocess import PREPROCESS_VERSION
 
 _KEY_BYTES = hashlib.sha256().digest_size
@@ -24,7 +24,7 @@ _KEY_BYTES = hashlib.sha256().digest_size
 class FeatureCache:
     """The features of one base."""
 
-    def __init__(self, folder: Path, backbone: Backbone, weights_digest: str) -> None:
+    def __init__(self, folder: Path, backbone: BackboneName, weights_digest: str) -> None:
         self._folder = folder / "features" / f"{backbone}-p{PREPROCESS_VERSION}-{weights_digest[:16]}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._places: dict[str, tuple[Path, int]] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from affect_contract.models import Backbone
+from affect_contract.backbones import BackboneName
 from affect_dataset import loading
 from affect_dataset.samples import Split
 from affect_dataset.shards import WHOLE, Shard
@@ -26,7 +26,7 @@ class FeatureOrder(Basis):
 class Extracted:
     """What a job did for one backbone."""
 
-    backbone: Backbone
+    backbone: BackboneName
     pictures: int
     """That belong to its part."""
     computed: int

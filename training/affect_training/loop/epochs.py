@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_training import devices
 from affect_training.loop.batches import Inputs, divisible, in_order, shuffled
 from affect_training.loop.checkpoint import Checkpoint

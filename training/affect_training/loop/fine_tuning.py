@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
 from affect_training import devices
 from affect_training.loop.augmented_batches import Lessons, targets_of

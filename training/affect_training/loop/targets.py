@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.labels import LABELS
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
 from affect_training.errors import TrainingError
 from affect_training.recipes.recipe import ClassWeights

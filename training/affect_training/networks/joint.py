@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 from affect_contract.preprocess import SHAPE
 from affect_training.errors import TrainingError
 from affect_training.loop.losses import AffectLoss, SmoothedCrossEntropy

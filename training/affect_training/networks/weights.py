@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.models import Backbone
+from affect_contract.backbones import BACKBONES, BackboneName, pretrained_backbones
 from affect_training.errors import TrainingError
 
 
@@ -32,23 +31,19 @@ class Weights:
     origin: Origin
     folder: Path | None = None
 
-    def file(self, backbone: Backbone) -> Path:
+    def file(self, backbone: BackboneName) -> Path:
         """The weights file of ``backbone``; only for `Origin.FOLDER`."""
         if self.folder is None:
             raise ValueError("only weights from a folder have a file")
         return self.folder / file_name(backbone)
 
 
-def file_name(backbone: Backbone) -> str:
+def file_name(backbone: BackboneName) -> str:
     """The name under which a backbone's ImageNet weights are looked for in a folder."""
     return f"{backbone}_imagenet_notop.weights.h5"
 
 
-PRETRAINED: Final[tuple[Backbone, ...]] = (Backbone.MOBILENET_V2, Backbone.DENSENET121)
-"""Backbones that ImageNet weights exist for; the custom CNN is always trained from scratch."""
-
-
-def parse(arguments: Sequence[str], backbones: Iterable[Backbone]) -> dict[Backbone, Weights]:
+def parse(arguments: Sequence[str], backbones: Iterable[BackboneName]) -> dict[BackboneName, Weights]:
     """Turn ``[BACKBONE=]imagenet|none|DIR`` arguments into the weights of each pretrained backbone.
 
     A later argument wins over an earlier one; one without a backbone is meant for all.
@@ -56,20 +51,19 @@ def parse(arguments: Sequence[str], backbones: Iterable[Backbone]) -> dict[Backb
     Raises:
         TrainingError: an argument for a backbone that is unknown or takes no weights.
     """
-    chosen: dict[Backbone, Weights] = {
-        backbone: Weights(Origin.IMAGENET) for backbone in backbones if backbone in PRETRAINED
+    chosen: dict[BackboneName, Weights] = {
+        backbone: Weights(Origin.IMAGENET) for backbone in backbones if BACKBONES[backbone].is_pretrained
     }
     for argument in arguments:
         name, separator, value = argument.partition("=")
         if not separator:
             chosen |= dict.fromkeys(chosen, _one(argument))
-        elif name in PRETRAINED:
+        elif name in pretrained_backbones():
             if name in chosen:
-                chosen[Backbone(name)] = _one(value)
+                chosen[name] = _one(value)
         else:
-            raise TrainingError(
-                f"--weights {argument}: {name!r} takes no weights; the backbones that do are {', '.join(PRETRAINED)}"
-            )
+            takers = ", ".join(pretrained_backbones())
+            raise TrainingError(f"--weights {argument}: {name!r} takes no weights; the backbones that do are {takers}")
     return chosen
 
 
@@ -79,7 +73,7 @@ def _one(value: str) -> Weights:
     return Weights(Origin.FOLDER, Path(value))
 
 
-def require_files(chosen: dict[Backbone, Weights]) -> None:
+def require_files(chosen: dict[BackboneName, Weights]) -> None:
     """Check that every weights file that should lie in a folder is there.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from affect_contract.models import Backbone
+from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.preprocess import SIDE
 from affect_training.loop.augmentation import Augmentation
 
@@ -136,9 +136,9 @@ FROM_SCRATCH = replace(STUDY, learning_rate=1e-3)
 """For the custom CNN: a network that starts from random weights gets nowhere in ten epochs at 1e-4."""
 
 
-def recipe_for(backbone: Backbone, chosen: Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """The chosen recipe, or the custom CNN's own, with the figures the user gave in their place."""
-    recipe = FROM_SCRATCH if backbone is Backbone.CUSTOM_CNN else chosen
+def recipe_for(backbone: BackboneName, chosen: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The chosen recipe, or that of a network trained from scratch, with the figures the user gave in their place."""
+    recipe = chosen if BACKBONES[backbone].is_pretrained else FROM_SCRATCH
     known = {one.name for one in fields(recipe)}
     return replace(recipe, **{name: value for name, value in overrides.items() if name in known})
 

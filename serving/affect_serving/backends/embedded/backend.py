@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from affect_contract.backbones import BackboneName
 from affect_contract.errors import ModelNotReady, UnknownModel
-from affect_contract.models import MODELS, Backbone, ServedModel
+from affect_contract.models import MODELS, ServedModel
 from affect_registry import store
 from affect_serving.backends.embedded import catalog
 from affect_serving.backends.embedded.catalog import Key
@@ -61,7 +62,7 @@ class EmbeddedBackend:
         self,
         root: Path,
         *,
-        backbones: Iterable[Backbone] = (),
+        backbones: Iterable[BackboneName] = (),
         precision: Precision = Precision.F32,
         cpus: int,
         look_every_s: float = LOOK_EVERY_S,

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.errors import AffectError
-from affect_contract.models import MODELS, Backbone, ServedModel
+from affect_contract.models import MODELS, ServedModel
 from affect_registry import store
 from affect_serving.core.backend import AVAILABLE, END, LOADING, Catalog, Selector, Version
 from affect_serving.core.routing import route, select, served_backbones
@@ -12,9 +13,9 @@ Key = tuple[ServedModel, int]
 """One version of one model."""
 
 
-def offered(entries: store.Entries, backbones: Iterable[Backbone]) -> Catalog:
+def offered(entries: store.Entries, backbones: Iterable[BackboneName]) -> Catalog:
     """All that the entries name of the backbones wanted, or of all, as if it were loaded."""
-    wanted = tuple(backbones) or tuple(Backbone)
+    wanted = tuple(backbones) or tuple(BACKBONES)
     return {
         MODELS[name]: tuple(_version(entry, number) for number in entry.versions)
         for name, entry in entries.items()
@@ -80,7 +81,7 @@ def settled(before: Catalog, after: Catalog) -> Catalog:
     return result
 
 
-def unanswered(catalog: Catalog, offer: Catalog) -> list[Backbone]:
+def unanswered(catalog: Catalog, offer: Catalog) -> list[BackboneName]:
     """The backbones of an offer that a catalog cannot answer for."""
     return [backbone for backbone in served_backbones(offer) if not _can_answer(catalog, backbone)]
 
@@ -90,7 +91,7 @@ def _version(entry: store.Entry, number: int) -> Version:
     return Version(number, AVAILABLE, labels)
 
 
-def _selectors(catalog: Catalog, backbone: Backbone) -> list[Selector]:
+def _selectors(catalog: Catalog, backbone: BackboneName) -> list[Selector]:
     versions = [one for several in _only(catalog, backbone).values() for one in several]
     labels = {label for one in versions for label in one.labels}
     return [
@@ -100,13 +101,13 @@ def _selectors(catalog: Catalog, backbone: Backbone) -> list[Selector]:
     ]
 
 
-def _held(old: Catalog, new: Catalog, backbone: Backbone) -> Iterator[Selector]:
+def _held(old: Catalog, new: Catalog, backbone: BackboneName) -> Iterator[Selector]:
     """What could be asked for without a version, and still can be by its name."""
     still = {selector for selector in _selectors(new, backbone) if selector.version is None}
     return (one for one in _selectors(old, backbone) if one in still and _routed(old, backbone, one))
 
 
-def _routed(catalog: Catalog, backbone: Backbone, selector: Selector) -> list[ServedModel]:
+def _routed(catalog: Catalog, backbone: BackboneName, selector: Selector) -> list[ServedModel]:
     """The models that answer; none where the request fails."""
     try:
         return route(catalog, backbone, selector)
@@ -114,16 +115,16 @@ def _routed(catalog: Catalog, backbone: Backbone, selector: Selector) -> list[Se
         return []
 
 
-def _can_answer(catalog: Catalog, backbone: Backbone) -> bool:
+def _can_answer(catalog: Catalog, backbone: BackboneName) -> bool:
     """Whether a request that asks for nothing in particular gets an answer."""
     return bool(_routed(catalog, backbone, Selector()))
 
 
-def _only(catalog: Catalog, backbone: Backbone) -> dict[ServedModel, tuple[Version, ...]]:
-    return {model: versions for model, versions in catalog.items() if model.backbone is backbone}
+def _only(catalog: Catalog, backbone: BackboneName) -> dict[ServedModel, tuple[Version, ...]]:
+    return {model: versions for model, versions in catalog.items() if model.backbone == backbone}
 
 
-def _of(catalog: Catalog) -> set[Backbone]:
+def _of(catalog: Catalog) -> set[BackboneName]:
     return set(served_backbones(catalog))
 
 

@@ -16,9 +16,9 @@ import openvino
 from numpy.typing import NDArray
 
 from affect_contract.errors import BackendError, Overloaded
-from affect_contract.labels import LABELS
-from affect_contract.models import IMAGES_INPUT, PROBABILITIES, ServedModel
+from affect_contract.models import ServedModel
 from affect_contract.preprocess import SHAPE
+from affect_contract.signatures import IMAGES_INPUT
 from affect_registry.store import SAVED_MODEL_FILE
 from affect_serving.core.backend import ServingError
 from affect_serving.core.cpus import give_way
@@ -144,7 +144,7 @@ def _check(network: openvino.Model, model: ServedModel) -> None:
     inputs = {port.any_name: _form(port) for port in network.inputs}
     outputs = {port.any_name: _form(port) for port in network.outputs}
     wanted_inputs = {IMAGES_INPUT: f"u8{['?', *SHAPE]}"}
-    wanted_outputs = {name: f"f32{['?', len(LABELS)] if name == PROBABILITIES else ['?']}" for name in model.outputs}
+    wanted_outputs = {output.name: f"f32{['?', *output.shape]}" for output in model.outputs}
     if inputs != wanted_inputs:
         raise LoadError(f"its inputs are {inputs} where {model.name} has {wanted_inputs}")
     if outputs != wanted_outputs:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from affect_contract import tfserving
 from affect_contract.errors import AffectError, BackendError, ModelNotReady, UnknownModel
-from affect_contract.models import MAX_BATCH_SIZE, ServedModel
+from affect_contract.models import ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.signatures import MAX_BATCH_SIZE
 from affect_registry.store import STABLE
 from affect_serving.backends.tfserving import wire
 from affect_serving.backends.tfserving.channel import open_channel

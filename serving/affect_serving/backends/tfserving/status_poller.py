@@ -7,7 +7,8 @@ from typing import Final
 import grpc
 
 from affect_contract import tfserving
-from affect_contract.models import MODELS, Backbone, ServedModel
+from affect_contract.backbones import BACKBONES, BackboneName
+from affect_contract.models import MODELS, ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_contract.signatures import mismatch
 from affect_registry.store import CANARY, PREVIOUS, STABLE
@@ -27,8 +28,8 @@ class Survey:
         backbones: whose models to ask for; all, if none.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, backbones: Iterable[Backbone]) -> None:
-        wanted = tuple(backbones) or tuple(Backbone)
+    def __init__(self, channel: grpc.aio.Channel, backbones: Iterable[BackboneName]) -> None:
+        wanted = tuple(backbones) or tuple(BACKBONES)
         self._models = [model for model in MODELS.values() if model.backbone in wanted]
         self._status = channel.unary_unary(
             tfserving.GET_MODEL_STATUS,

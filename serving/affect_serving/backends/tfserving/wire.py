@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.errors import BackendError
-from affect_contract.labels import LABELS
-from affect_contract.models import IMAGES_INPUT, PROBABILITIES, SERVING_SIGNATURE, ServedModel
+from affect_contract.models import ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.signatures import IMAGES_INPUT, SERVING_SIGNATURE
 from affect_contract.tfserving import model_spec
 from affect_serving.core.backend import ModelAnswer, Selector
 
@@ -34,11 +34,11 @@ def model_answer(response: pb.PredictResponse, model: ServedModel, count: int) -
         BackendError: it lacks an output, or has one of another shape or type than the contract's.
     """
     outputs = {}
-    for name in model.outputs:
+    for output in model.outputs:
+        name = output.name
         if name not in response.outputs:
             raise BackendError(f"{model.name} answered without {name}: publish a version with the contract's outputs")
-        wanted = (count, len(LABELS)) if name == PROBABILITIES else (count,)
-        outputs[name] = _floats(response.outputs[name], wanted, f"{name} of {model.name}")
+        outputs[name] = _floats(response.outputs[name], (count, *output.shape), f"{name} of {model.name}")
     return ModelAnswer(outputs, response.model_spec.version.value)
 
 

@@ -21,6 +21,7 @@ from affect_client.options import DEFAULT_TIMEOUT_S
 from affect_client.rpc.client import GrpcClient
 from affect_contract.arguments import seconds, whole_number
 from affect_contract.errors import AffectError
+from affect_contract.outputs import SCALAR_NAMES
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
@@ -120,7 +121,7 @@ class _TableWriter:
 
     def __init__(self, files: list[Path]) -> None:
         self._width = max(len("picture"), *(len(_shown(file)) for file in files))
-        self._head = f"{'picture':{self._width}}  {'expression':10}  confidence  valence  arousal  model"
+        self._head = f"{'picture':{self._width}}  {'expression':10}  confidence  {'  '.join(SCALAR_NAMES)}  model"
 
     def __call__(self, file: Path, outcome: Outcome) -> None:
         if self._head:
@@ -138,10 +139,8 @@ def _cells(outcome: Outcome) -> str:
     if isinstance(outcome, AffectError):
         return f"{outcome.code}: {outcome.detail}"
     model = ", ".join(f"{name}@{version}" for name, version in outcome.model.versions.items())
-    return (
-        f"{outcome.expression or _NONE:10}  {_number(outcome.confidence, '.3f'):>10}  "
-        f"{_number(outcome.valence, '+.3f'):>7}  {_number(outcome.arousal, '+.3f'):>7}  {model}"
-    )
+    scalars = "  ".join(f"{_number(getattr(outcome, name), '+.3f'):>{len(name)}}" for name in SCALAR_NAMES)
+    return f"{outcome.expression or _NONE:10}  {_number(outcome.confidence, '.3f'):>10}  {scalars}  {model}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -14,6 +14,7 @@ from affect_client.http.client import AsyncClient
 from affect_client.rpc.client import AsyncGrpcClient
 from affect_contract.errors import FAULTS, AffectError, BackendError, Unauthorized
 from affect_contract.labels import LABELS
+from affect_contract.outputs import SCALAR_NAMES
 from affect_contract.schemas import Failure, Prediction
 from affect_dataset.samples import Sample
 from affect_evaluation.asking.concurrency import Concurrency
@@ -151,8 +152,10 @@ def _require_whole(answer: Prediction) -> None:
         BackendError: it has neither task, half of one, other labels than ours, or no distribution.
     """
     probabilities = answer.probabilities
-    if (answer.valence is None) != (answer.arousal is None) or (answer.valence is None and probabilities is None):
-        raise BackendError("the answer holds no whole task: expected probabilities, or valence and arousal, or both")
+    scalars = {getattr(answer, name) is None for name in SCALAR_NAMES}
+    if len(scalars) > 1 or (scalars == {True} and probabilities is None):
+        wanted = " and ".join(SCALAR_NAMES)
+        raise BackendError(f"the answer holds no whole task: expected probabilities, or {wanted}, or both")
     if probabilities is None:
         return
     if set(probabilities) != set(LABELS):

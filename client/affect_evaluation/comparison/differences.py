@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.outputs import AROUSAL, VALENCE
+from affect_contract.outputs import SCALAR_NAMES
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
 from affect_evaluation.run.predictions import FILE_NAME
@@ -117,7 +117,7 @@ def parse_condition(text: str) -> Condition:
     """
     match = _CONDITION.fullmatch(text)
     task = match[1].lower() if match else ""
-    if not match or task not in (EXPRESSION, VALENCE, AROUSAL, _COVERAGE) or (match[2] is None) != (task == _COVERAGE):
+    if not match or task not in (EXPRESSION, *SCALAR_NAMES, _COVERAGE) or (match[2] is None) != (task == _COVERAGE):
         raise ValueError(
             f'{text!r} is no condition: give one like "valence.ccc < -0.02", "expression.accuracy < -0.01" or '
             '"coverage < 0"'
@@ -192,7 +192,7 @@ def _affect_differences(base: Contender, other: Contender) -> list[Difference]:
     if not placed.any():
         return []
     made = []
-    for column, name in enumerate((VALENCE, AROUSAL)):
+    for column, name in enumerate(SCALAR_NAMES):
         true = every[placed, column]
         given = [one.answers.affect[placed, column] for one in (base, other)]
         before, after = (regression(true, predicted) for predicted in given)

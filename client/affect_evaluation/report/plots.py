@@ -100,10 +100,10 @@ def reliability(true: Ids, probabilities: Scores, scores: Classification, title:
 
 
 def predicted_by_true(true: Scores, predicted: Scores, scores: Mapping[str, Regression], title: str) -> Figure:
-    """Valence and arousal: predicted by annotated."""
-    figure = Figure(figsize=(9.2, 4.6), layout="constrained")
+    """Each scalar output, valence and arousal: predicted by annotated."""
+    figure = Figure(figsize=(4.6 * len(scores), 4.6), layout="constrained")
     figure.suptitle(title)
-    for column, (axes, (name, own)) in enumerate(zip(figure.subplots(1, 2), scores.items(), strict=True)):
+    for column, (axes, (name, own)) in enumerate(zip(figure.subplots(1, len(scores)), scores.items(), strict=True)):
         _cloud(axes, true[:, column], predicted[:, column])
         axes.plot([-1, 1], [-1, 1], color=_GREY, linewidth=0.8)
         ccc = "undefined" if own["ccc"] is None else f"{own['ccc']:.3f}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from affect_contract.outputs import AROUSAL, VALENCE
+from affect_contract.outputs import SCALAR_NAMES
 from affect_evaluation.scoring.scores import ModelScores, TaskScores
 from affect_evaluation.scoring.study import STUDY
 
@@ -19,11 +19,10 @@ Table = dict[str, Any]
 
 
 def all_models(models: Mapping[str, ModelScores], baselines: TaskScores) -> list[Table]:
-    """Expression, valence and arousal: a table each."""
+    """A table for expressions, and one for each scalar output."""
     return [
         _table("Expression", _EXPRESSION, ("classification",), models, baselines),
-        _table("Valence", _AFFECT, ("regression", VALENCE), models, baselines),
-        _table("Arousal", _AFFECT, ("regression", AROUSAL), models, baselines),
+        *(_table(name.capitalize(), _AFFECT, ("regression", name), models, baselines) for name in SCALAR_NAMES),
     ]
 
 

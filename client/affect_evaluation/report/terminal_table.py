@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from affect_contract.outputs import AROUSAL, VALENCE
+from affect_contract.outputs import SCALARS
 from affect_evaluation.scoring.scores import ModelScores, TaskScores
 from affect_evaluation.scoring.study import SOURCE, STUDY
 
 _METRICS: Final = ("rmse", "corr", "sagr", "ccc")
-_DIMENSIONS: Final = {VALENCE: "V", AROUSAL: "A"}
+_DIMENSIONS: Final = {scalar.name: scalar.initial for scalar in SCALARS}
 _WIDTH: Final = 8
 _NONE: Final = "-"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from affect_contract.labels import LABELS
+from affect_contract.outputs import SCALAR_NAMES
 from affect_contract.schemas import Prediction
 from affect_dataset.samples import Sample
 from affect_evaluation.errors import EvaluationError
@@ -21,7 +22,7 @@ class Answers:
     probabilities: Scores
     """float [n, 8], in id order."""
     affect: Scores
-    """Valence and arousal, float [n, 2]."""
+    """A column for each scalar output, float [n, 2]: valence, arousal."""
     versions: dict[str, int] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
     failures: dict[int, str] = field(default_factory=dict)
@@ -31,7 +32,7 @@ class Answers:
     @classmethod
     def none(cls, pictures: int) -> "Answers":
         """Before the first answer."""
-        return cls(np.full((pictures, len(LABELS)), np.nan), np.full((pictures, 2), np.nan))
+        return cls(np.full((pictures, len(LABELS)), np.nan), np.full((pictures, len(SCALAR_NAMES)), np.nan))
 
     def add(self, index: int, row: Row) -> None:
         """Take in a row; a picture that was asked again counts as it did last.
@@ -52,8 +53,9 @@ class Answers:
         if answer.probabilities is not None:
             # By name: the order of a JSON object means nothing.
             self.probabilities[index] = [answer.probabilities[label] for label in LABELS]
-        if answer.valence is not None:
-            self.affect[index] = answer.valence, answer.arousal
+        scalars = [getattr(answer, name) for name in SCALAR_NAMES]
+        if None not in scalars:
+            self.affect[index] = scalars
 
     def _agree(self, versions: dict[str, int]) -> None:
         for name, version in versions.items():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from affect_contract.atomic_files import write_atomically
 from affect_contract.labels import LABELS, Expression
+from affect_contract.outputs import SCALAR_NAMES
 from affect_dataset.samples import Sample
 from affect_evaluation.errors import EvaluationError
 
@@ -63,7 +64,7 @@ class Truth:
         rows = (
             {
                 "id": one.id, "path": str(one.path.resolve()), "expression": int(one.expression),
-                "valence": one.valence, "arousal": one.arousal, "digest": one.digest,
+                **{name: getattr(one, name) for name in SCALAR_NAMES}, "digest": one.digest,
             }
             for one in self.samples
         )  # fmt: skip
@@ -106,6 +107,6 @@ def expressions(samples: Sequence[Sample]) -> NDArray[np.int64]:
 
 
 def affect(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """Valence and arousal, float64 [n, 2]; NaN where a sample has none."""
-    pairs = [(sample.valence, sample.arousal) for sample in samples]
-    return np.array(pairs, np.float64).reshape(-1, 2)
+    """A column for each scalar output, float64 [n, 2]: valence, arousal; NaN where a sample has none."""
+    rows = [[getattr(sample, name) for name in SCALAR_NAMES] for sample in samples]
+    return np.array(rows, np.float64).reshape(-1, len(SCALAR_NAMES))

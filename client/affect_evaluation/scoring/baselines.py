@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from affect_contract.labels import LABELS
-from affect_contract.outputs import AROUSAL, VALENCE
+from affect_contract.outputs import SCALAR_NAMES
 from affect_dataset.samples import Sample
 from affect_evaluation.run.truth import Prior, affect, expressions, whole
 from affect_evaluation.scoring.metrics import Classification, Regression, classification, regression
@@ -28,5 +28,5 @@ def mean_predictor(prior: Prior, scored: Sequence[Sample]) -> dict[str, Regressi
         return None
     return {
         name: regression(true[:, column], np.full(len(true), prior.means[column]))
-        for column, name in enumerate((VALENCE, AROUSAL))
+        for column, name in enumerate(SCALAR_NAMES)
     }

@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from affect_contract.outputs import AROUSAL, VALENCE
+from affect_contract.outputs import SCALAR_NAMES
 from affect_dataset.samples import Sample
 from affect_evaluation.run.answers import Answers
 from affect_evaluation.run.truth import Prior, affect, expressions, whole
@@ -91,7 +91,7 @@ def _model_scores(answers: Answers, true_ids: NDArray[np.int64], true_affect: ND
     if placed.any():
         scores["regression"] = {
             name: _placed(true_affect[placed, column], answers.affect[placed, column])
-            for column, name in enumerate((VALENCE, AROUSAL))
+            for column, name in enumerate(SCALAR_NAMES)
         }
     return scores
 

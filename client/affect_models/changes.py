@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from affect_client.access import AccessError, access, add_access_arguments
 from affect_contract.arguments import names, seconds, whole_number
-from affect_contract.models import MODELS, Backbone
+from affect_contract.backbones import BACKBONES
+from affect_contract.models import MODELS
 from affect_models import listing
 from affect_models.gateway_observer import GatewayWitness
 from affect_models.tfserving_observer import tfserving_witnesses
@@ -258,7 +259,7 @@ def _witnesses(options: argparse.Namespace) -> list[Witness]:
 
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--backbones", type=names(Backbone), default=(), metavar="A,B", help="those to change (default: all)"
+        "--backbones", type=names(BACKBONES), default=(), metavar="A,B", help="those to change (default: all)"
     )
     parser.add_argument(
         "--keep-old", action="store_true",

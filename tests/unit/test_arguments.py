@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from affect_contract.arguments import absolute_path, fraction, names, port, positive_number, seconds, whole_number
-from affect_contract.models import Task
+from affect_contract.outputs import Task
 
 BOTH = (Task.CLASSIFICATION, Task.REGRESSION)
 

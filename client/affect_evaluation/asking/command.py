@@ -17,7 +17,7 @@ from affect_client.connect import connect_async, is_rpc
 from affect_client.http.client import DEFAULT_URL, AsyncClient
 from affect_client.rpc.client import AsyncGrpcClient
 from affect_contract.arguments import names, seconds
-from affect_contract.models import Backbone
+from affect_contract.backbones import BACKBONES
 from affect_dataset import loading
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_dataset.shards import WHOLE, add_shard_argument
@@ -162,7 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-file", type=Path, help="the split, where it is not beside the data")
     parser.add_argument(
         "--backbones",
-        type=names(Backbone),
+        type=names(BACKBONES),
         default=(),
         metavar="A,B",
         help="which to score (default: all that are served)",

@@ -21,15 +21,11 @@ from tests.conftest import ROOT, command
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [
-    "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
-    "docs/decisions.md", "docs/tensorflow-serving.md", "docs/clients.md", "docs/fine-tuning.md",
-    "docs/containers.md", "docs/versions.md",
-    "docs/operations.md", "docs/threat-model.md",
-    "docs/deploy.md", "docs/scaling.md", "k8s/README.md",
-    "docs/load.md", "docs/faults.md",
+    "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "k8s/README.md",
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 ]  # fmt: skip
 WALKS = [
-    ["README.md", "docs/fine-tuning.md"],
+    ["README.md", "docs/evaluation.md", "docs/training.md", "docs/fine-tuning.md"],
     ["docs/tensorflow-serving.md", "docs/clients.md", "docs/operations.md"],
     ["docs/versions.md"],
 ]
@@ -166,13 +162,41 @@ def test_every_name_of_the_blocks_that_are_not_run_exists():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_make_target_and_file_that_a_document_names_exists(document):
+def test_every_make_target_file_and_heading_that_a_document_names_exists(document):
     text = (ROOT / document).read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
     assert named <= targets, named - targets
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-        assert (ROOT / document).parent.joinpath(link).exists(), link
+    for link, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        place = (ROOT / document).parent.joinpath(link) if link else ROOT / document
+        assert place.exists(), link
+        assert not heading or heading in anchors(place), f"{link}#{heading}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which links find a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_path_on_the_map_of_the_code_exists():
+    text = BLOCK.sub("", (ROOT / "docs" / "architecture.md").read_text())
+    named = {name for name in re.findall(r"`([\w.-]+(?:/[\w.-]+)*)`", text) if "/" in name or name.endswith(".py")}
+    relative_to = (ROOT, ROOT / "serving" / "affect_serving", ROOT / "training" / "affect_training")
+    assert len(named) > 100
+    missing = {name for name in named if not any((place / name).exists() for place in relative_to)}
+    assert missing == {"assets.extra/affect.json"}
+
+
+def test_a_newcomer_reads_the_readme_on_a_few_screens():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    assert max(map(len, lines)) <= 120
+
+
+def test_the_index_of_the_documentation_lists_every_page():
+    links = set(re.findall(r"\]\((.+?\.md)\)", (ROOT / "docs" / "README.md").read_text()))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - links == {"README.md"}
 
 
 def test_the_changelog_knows_this_version():

@@ -165,7 +165,8 @@ def test_every_name_of_the_blocks_that_are_not_run_exists():
 def test_every_make_target_file_and_heading_that_a_document_names_exists(document):
     text = (ROOT / document).read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
+    scripts = "\n".join(script for _, script in blocks(document))
+    named = {*re.findall(r"`make ([a-z-]+)", text), *re.findall(r"^make ([a-z-]+)", scripts, re.MULTILINE)}
     assert named <= targets, named - targets
     for link, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
         place = (ROOT / document).parent.joinpath(link) if link else ROOT / document

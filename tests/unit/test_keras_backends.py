@@ -44,7 +44,7 @@ import json, sys
 from pathlib import Path
 import keras, numpy as np
 from affect_contract.outputs import Task
-from affect_dataset import layouts
+from affect_dataset import loading
 from affect_training import devices
 from affect_training.networks.backbones import build_base, parts
 from affect_training.networks.heads import build_head
@@ -55,7 +55,7 @@ from affect_training.networks.weights import Origin, Weights
 
 count = devices.use_all()
 recipe = FineTuning(epochs=2, batch_size=6, hidden_units=8, dropout=0.0, sides=((1, 32),), learning_rate=1e-3)
-samples = layouts.load(Path(sys.argv[1])).samples[:20]
+samples = loading.load(Path(sys.argv[1])).samples[:20]
 base = build_base("mobilenet_v2", Weights(Origin.NONE))
 rng = np.random.default_rng(0)
 heads = {task: build_head(task, base.output.shape[-1], recipe, seed=0) for task in Task}

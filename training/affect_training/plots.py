@@ -150,7 +150,7 @@ def _loss_label(task: Task, record: Record) -> str:
 
 def _title(record: Record) -> str:
     note = " (random backbone)" if record["note"] else ""
-    return f"{BACKBONES[record['backbone'].display_name]}{note}"
+    return f"{BACKBONES[record['backbone']].display_name}{note}"
 
 
 def _tick(record: Record) -> str:

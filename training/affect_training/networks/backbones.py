@@ -107,12 +107,12 @@ def _first_line(exc: Exception) -> str:
     return (str(exc).strip() or type(exc).__name__).splitlines()[0]
 
 
-def _to_minus_one_to_one(images: Tensor) -> Tensor:
+def scaled_to_minus_one_to_one(images: Tensor) -> Tensor:
     """Scale to [-1, 1], the ``tf`` mode of ``keras.applications.imagenet_utils``."""
     return keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
 
 
-def _to_imagenet_statistics(images: Tensor) -> Tensor:
+def scaled_to_imagenet_statistics(images: Tensor) -> Tensor:
     """Scale to zero mean and unit variance on ImageNet, the ``torch`` mode of ``keras.applications.imagenet_utils``."""
     scale = [1 / (255 * std) for std in _IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
@@ -126,7 +126,7 @@ def _custom_cnn(images: Tensor) -> Tensor:
     filters, no bias) -> batch normalisation -> ReLU -> max pooling 2x2 lead to 7 x 7 x 128 maps, and global
     average pooling to 128 features: 98,000 parameters, 50 million multiply-adds a picture.
     """
-    x = _to_minus_one_to_one(images)
+    x = scaled_to_minus_one_to_one(images)
     x = keras.layers.AveragePooling2D(2)(x)
     for filters in _CNN_FILTERS:
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
@@ -138,8 +138,8 @@ def _custom_cnn(images: Tensor) -> Tensor:
 
 
 CONSTRUCTIONS: Final[dict[BackboneName, Pretrained | FromScratch]] = {
-    "mobilenet_v2": Pretrained(keras.applications.MobileNetV2, _to_minus_one_to_one),
-    "densenet121": Pretrained(keras.applications.DenseNet121, _to_imagenet_statistics),
+    "mobilenet_v2": Pretrained(keras.applications.MobileNetV2, scaled_to_minus_one_to_one),
+    "densenet121": Pretrained(keras.applications.DenseNet121, scaled_to_imagenet_statistics),
     "custom_cnn": FromScratch(_custom_cnn),
 }
 """By name, a row for each of the contract's."""

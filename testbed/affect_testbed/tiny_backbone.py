@@ -1,0 +1,69 @@
+"""A backbone of two convolutions that only tests register: it stands in for a pretrained one where any network does.
+
+    python -m affect_testbed.tiny_backbone MODULE [ARGUMENT...]
+
+runs one of the project's commands, named by its module, as a process that knows it.
+"""
+
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from affect_contract.backbones import BACKBONES, Backbone
+
+NAME: Final = "tiny"
+ROW: Final = Backbone("tiny network", is_pretrained=True, shares_base=True, colour="#CC79A7", marker="D")
+LAST_CONVOLUTION: Final = "tiny_conv_2"
+"""The layer from which it can be unfrozen in part."""
+
+
+@contextmanager
+def registered(*, for_training: bool) -> Iterator[str]:
+    """Add the row to the contract's table, and to training's where networks are built; give its name."""
+    constructions: dict[str, Any] = {}
+    if for_training:
+        # First, since training holds its rows against the contract's when it is imported.
+        from affect_training.networks.backbones import (  # noqa: PLC0415
+            CONSTRUCTIONS,
+            Pretrained,
+            scaled_to_minus_one_to_one,
+        )
+
+        constructions = CONSTRUCTIONS
+        constructions[NAME] = Pretrained(_network, scaled_to_minus_one_to_one)
+    BACKBONES[NAME] = ROW
+    try:
+        yield NAME
+    finally:
+        del BACKBONES[NAME]
+        constructions.pop(NAME, None)
+
+
+def _network(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
+    """Pictures in [-1, 1], float32 [n, h, w, 3], to maps, float32 [n, h/16, w/16, 16]."""
+    import keras  # noqa: PLC0415 - whoever only asks for its models needs no Keras
+
+    if include_top or weights is not None:
+        raise OSError("nobody has trained it on ImageNet")
+    pictures = keras.Input(input_shape)
+    maps = pictures
+    for number, (filters, stride) in enumerate(((8, 8), (16, 2)), start=1):
+        maps = keras.layers.Conv2D(
+            filters, stride, strides=stride, padding="same", use_bias=False, name=f"tiny_conv_{number}"
+        )(maps)
+        maps = keras.layers.BatchNormalization(name=f"tiny_norm_{number}")(maps)
+        maps = keras.layers.ReLU(name=f"tiny_relu_{number}")(maps)
+    return keras.Model(pictures, maps, name=NAME)
+
+
+def main(words: list[str]) -> Mapping[str, Any]:
+    """Run a module as ``python -m`` does."""
+    module, sys.argv[1:] = words[0], words[1:]
+    with registered(for_training=module.startswith("affect_training")):
+        return runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

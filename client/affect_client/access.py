@@ -24,12 +24,17 @@ class AccessError(Exception):
 def add_access_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; a key is none of them, since other users of a machine see its command lines."""
     parser.add_argument(
-        "--api-key-file", type=Path, metavar="FILE", help=f"holds the gateway's key (default: ${KEY_VARIABLE}, if set)"
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file that holds the API key to send (default: the variable {KEY_VARIABLE}, if it is set)",
     )
     parser.add_argument(
-        "--ca", type=Path, metavar="FILE",
-        help="PEM of the authorities that may vouch for the gateway (default: the usual ones)",
-    )  # fmt: skip
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM file of the authorities to trust for the gateway's certificate (default: the public ones)",
+    )
 
 
 def access(options: argparse.Namespace) -> Access:

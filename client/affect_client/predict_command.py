@@ -1,4 +1,4 @@
-"""``affect-predict``: what a gateway says of some pictures."""
+"""``affect-predict``: asks a gateway for some pictures and prints its answers."""
 
 import argparse
 import json
@@ -20,19 +20,26 @@ from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
 from affect_client.options import DEFAULT_TIMEOUT_S
 from affect_client.rpc.client import GrpcClient
 from affect_contract.arguments import seconds, whole_number
+from affect_contract.commands import CommandParser, print_version
 from affect_contract.errors import AffectError
 from affect_contract.outputs import SCALAR_NAMES
 
 _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
 _NONE: Final = "-"
+_VERSION: Final = "--version"
+"""With a number it names the model's version, so that alone it can still ask for the program's."""
 
 Writer = Callable[[Path, Outcome], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status: 1 when a picture failed, 2 when there was nothing to ask."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if list(words) == [_VERSION]:
+        print_version("affect-predict")
+        return _ANSWERED
+    options = _parser().parse_args(words)
     try:
         return _run(options)
     except (ServiceUnreachable, FileNotFoundError, AccessError) as exc:
@@ -147,31 +154,61 @@ def _number(value: float | None, form: str) -> str:
     return _NONE if value is None else format(value, form)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="affect-predict",
-        description="Read expression, valence and arousal off pictures of faces.",
-        epilog="Exit status: 0 all pictures answered, 1 some failed, 2 no pictures or no gateway.",
+        description="Ask a gateway for the expression, valence and arousal of pictures of faces.",
+        notes="Exit status: 0 if all pictures were answered, 1 if some were not, 2 without a picture or a gateway.",
+        examples=(
+            "affect-predict face.jpg",
+            "affect-predict faces --url grpc://127.0.0.1:9090 --json",
+            "affect-predict face.jpg --models models --backbone mobilenet_v2 --label canary",
+        ),
+        has_version=False,
     )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="picture, or folder of pictures")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="picture, or folder of pictures at any depth"
+    )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
-    where.add_argument("--models", type=Path, help="a models directory: serve it for the time of this call")
-    parser.add_argument("--backbone", help="the network to ask (default: the gateway's)")
+    where.add_argument(
+        "--url",
+        default=DEFAULT_URL,
+        metavar="URL",
+        help="address of the gateway: http, https, grpc or grpcs (default: %(default)s)",
+    )
+    where.add_argument(
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="models directory; a gateway that serves it is started for this one call (default: none, --url is asked)",
+    )
+    parser.add_argument("--backbone", metavar="NAME", help="backbone to ask (default: the gateway's default)")
     version = parser.add_mutually_exclusive_group()
-    version.add_argument("--version", type=int, help="the version to ask (default: stable)")
-    version.add_argument("--label", help="the label of the version to ask (default: stable)")
+    version.add_argument(
+        "--version",
+        type=whole_number(1),
+        metavar="N",
+        help=f"version of the model to ask (default: stable); {_VERSION} alone prints the program's version",
+    )
+    version.add_argument(
+        "--label", metavar="NAME", help="label of the version to ask, such as canary (default: stable)"
+    )
     parser.add_argument(
-        "--timeout", type=seconds, default=DEFAULT_TIMEOUT_S, metavar="SECONDS",
-        help="time for one picture (default: %(default)s)",
-    )  # fmt: skip
+        "--timeout",
+        type=seconds,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="SECONDS",
+        help="time that one picture may take (default: %(default)g)",
+    )
     parser.add_argument(
-        "--in-flight", type=whole_number(1), default=DEFAULT_IN_FLIGHT, metavar="N",
-        help="pictures under way at a time (default: %(default)s)",
-    )  # fmt: skip
+        "--in-flight",
+        type=whole_number(1),
+        default=DEFAULT_IN_FLIGHT,
+        metavar="N",
+        help="most pictures that are asked for at the same time (default: %(default)s)",
+    )
     add_access_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document a picture and line")
+    parser.add_argument("--json", action="store_true", help="print a JSON document per picture, each on its line")
     return parser
 
 

@@ -54,7 +54,8 @@ def add_shard_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Declare ``--shard``."""
     parser.add_argument(
         "--shard", type=_argument, default=WHOLE, metavar="I/N",
-        help=f"{purpose}; index/N in a pod of a Kubernetes Indexed Job of N completions, which knows its own I",
+        help=f"{purpose}, the I-th of N; in a pod of a Kubernetes Indexed Job, index/N takes I from the pod (default: "
+        "%(default)s, everything)",
     )  # fmt: skip
 
 

@@ -9,12 +9,15 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import pydantic
 import uvloop
+from pydantic.fields import FieldInfo
 
+from affect_contract.commands import CommandParser
 from affect_serving.addresses import url_host
 from affect_serving.app import create_backend, running_gateway
 from affect_serving.core.api_keys import new_key
@@ -23,7 +26,7 @@ from affect_serving.core.drain import Drain
 from affect_serving.http.server import HttpServer, bound
 from affect_serving.http.service import create_http_app
 from affect_serving.rpc.server import bound_server, serving_calls
-from affect_serving.settings import Settings
+from affect_serving.settings import Metavar, Settings
 from affect_serving.telemetry.logs import configure
 
 _NEW_KEY: Final = "new-key"
@@ -58,36 +61,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make_key(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog=f"affect-serve {_NEW_KEY}",
-        description="Make a key, print it once, and append its SHA-256 to a file for --api-keys-file.",
-    )
-    parser.add_argument("name", help="whose it is; the log names it")
-    parser.add_argument("--file", type=Path, required=True, help="file of keys; made if it is not there")
-    options = parser.parse_args(arguments)
+    options = _key_parser().parse_args(arguments)
     print(new_key(options.name, options.file))  # noqa: T201
     return 0
 
 
+def _key_parser() -> CommandParser:
+    parser = CommandParser(
+        prog=f"affect-serve {_NEW_KEY}",
+        description="Make an API key, print it this once, and add its SHA-256 to a file for affect-serve "
+        "--api-keys-file.",
+        examples=(f"affect-serve {_NEW_KEY} alice --file keys",),
+    )
+    parser.add_argument("name", metavar="NAME", help="name of the key's owner, which appears in the log")
+    parser.add_argument(
+        "--file", type=Path, required=True, metavar="FILE", help="file of keys; made if it is not there"
+    )
+    return parser
+
+
 def read_settings(arguments: Sequence[str]) -> Settings:
-    """The settings from flags, the environment and defaults, in that order.
+    """Read the settings from flags, the environment and defaults, in that order.
 
     Raises:
         ServingError: one is missing or wrong.
     """
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="affect-serve",
-        description="Serve a models directory, or what a TensorFlow Serving serves, over HTTP and gRPC.",
-        epilog=f"affect-serve {_NEW_KEY} NAME --file FILE makes a key for callers.",
-        argument_default=argparse.SUPPRESS,
-    )
-    for name, field in Settings.model_fields.items():
-        default = "" if field.is_required() or field.default in (None, ()) else f" (default: {field.default})"
-        parser.add_argument(_flag(name), metavar="VALUE", help=f"{field.description}{default}".replace("%", "%%"))
     try:
-        return Settings(**vars(parser.parse_args(arguments)))
+        return Settings(**vars(_parser().parse_args(arguments)))
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         problem = first["msg"].removeprefix("Value error, ")
@@ -96,8 +96,41 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise ServingError(f"{where}{problem}; see --help") from exc
 
 
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="affect-serve",
+        description="Serve the models of a directory, or those that a TensorFlow Serving runs, over HTTP and gRPC.",
+        notes="Every option can also be given as an environment variable, --http-port as AFFECT_HTTP_PORT; an option "
+        f"wins over its variable. A second command, affect-serve {_NEW_KEY}, makes API keys; see its --help.",
+        examples=(
+            "affect-serve --models models",
+            "affect-serve --tfserving tfserving:8500 --host 0.0.0.0 --api-keys-file keys --log-format json",
+        ),
+        argument_default=argparse.SUPPRESS,
+    )
+    for name, field in Settings.model_fields.items():
+        text = f"{field.description} (default: {_shown(field.default)})"
+        parser.add_argument(_flag(name), metavar=_metavar(field), help=text.replace("%", "%%"))
+    return parser
+
+
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _metavar(field: FieldInfo) -> str:
+    """Return the word that stands for a setting's value: its choices, or what its type says."""
+    if field.annotation is bool:
+        return "true|false"
+    if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
+        return "|".join(field.annotation)
+    return next(one.word for one in field.metadata if isinstance(one, Metavar))
+
+
+def _shown(default: object) -> str:
+    if default in (None, ()):
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 async def _serve(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """``python -m affect_serving.probe [PATH]``: whether the gateway in the same container answers, without shell or curl.
 
-Of the standard library alone, and of no settings but the port: it runs every few seconds.
+It imports little more than the standard library, and reads no settings but the port: it runs every few seconds.
 """
 
 import http.client
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from affect_contract.commands import CommandParser
+
 _READINESS: Final = "/readyz"
 _PORT: Final = "8080"
 _TIMEOUT_S: Final = 3.0
@@ -17,7 +19,7 @@ _TIMEOUT_S: Final = 3.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Ask, say what was answered; the result is the exit status: 0 for 200, 1 for anything else or no answer."""
-    path = next(iter(sys.argv[1:] if arguments is None else arguments), _READINESS)
+    path = _parser().parse_args(arguments).path
     connection = _connection(int(os.environ.get("AFFECT_HTTP_PORT", _PORT)))
     try:
         connection.request("GET", path)
@@ -29,6 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         connection.close()
     return 0 if response.status == http.HTTPStatus.OK else 1
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python -m affect_serving.probe",
+        description="Ask the gateway in this container for its state, without a shell or curl. The exit status is 0 if "
+        "it answers with 200, else 1.",
+        notes="The gateway's port is taken from AFFECT_HTTP_PORT, 8080 if that is not set.",
+        examples=("python -m affect_serving.probe", "python -m affect_serving.probe /livez"),
+    )
+    parser.add_argument(
+        "path", nargs="?", default=_READINESS, metavar="PATH", help="path to ask for (default: %(default)s)"
+    )
+    return parser
 
 
 def _connection(port: int) -> http.client.HTTPConnection:

@@ -1,6 +1,10 @@
-"""Every setting of the gateway, read once from flags and ``AFFECT_`` environment variables, then handed down."""
+"""Every setting of the gateway, read once from flags and ``AFFECT_`` environment variables, then handed down.
+
+The text under each setting is its help in ``affect-serve --help`` and its row in docs/operations.md.
+"""
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Self
@@ -16,7 +20,18 @@ _HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):(\d{1,5})", re
 _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _TLS_FILES: Final = ("tfserving_ca", "tfserving_cert", "tfserving_key", "tfserving_server_name")
 
-Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
+
+@dataclass(frozen=True)
+class Metavar:
+    """The word that stands for a setting's value in ``--help``, where the type does not say it."""
+
+    word: str
+
+
+Port = Annotated[int, Field(ge=0, le=MAX_PORT), Metavar("PORT")]
+Count = Annotated[int, Field(ge=1), Metavar("N")]
+Seconds = Annotated[float, Field(ge=0), Metavar("SECONDS")]
+OptionalFile = Annotated[Path | None, Metavar("FILE")]
 
 
 class Precision(StrEnum):
@@ -52,81 +67,90 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    models: Path | None = None
-    """The models directory to serve in this process; either this or tfserving."""
-    tfserving: str | None = None
-    """HOST:PORT of the gRPC port of TensorFlow Serving, which then runs the models."""
+    models: Annotated[Path | None, Metavar("DIR")] = None
+    """Models directory to serve from this process. Give either this or tfserving."""
+    tfserving: Annotated[str | None, Metavar("HOST:PORT")] = None
+    """gRPC address of a TensorFlow Serving that runs the models instead of this process, such as tfserving:8500."""
     tfserving_tls: bool = False
-    """Whether TensorFlow Serving is spoken to over TLS."""
-    tfserving_ca: Path | None = None
-    """PEM file of the authorities that may vouch for TensorFlow Serving; the system's own, if not set."""
-    tfserving_cert: Path | None = None
-    """PEM file of the certificate that TensorFlow Serving wants of its clients."""
-    tfserving_key: Path | None = None
-    """PEM file of that certificate's key."""
-    tfserving_server_name: str | None = None
-    """The name in TensorFlow Serving's certificate, where it is not its host name."""
+    """Whether to connect to TensorFlow Serving over TLS."""
+    tfserving_ca: OptionalFile = None
+    """PEM file of the authorities to trust for TensorFlow Serving's certificate. Without it, the public ones that gRPC
+    knows."""
+    tfserving_cert: OptionalFile = None
+    """PEM file of the client certificate to present to TensorFlow Serving, if it asks for one."""
+    tfserving_key: OptionalFile = None
+    """PEM file of the private key of that client certificate."""
+    tfserving_server_name: Annotated[str | None, Metavar("NAME")] = None
+    """Host name to expect in TensorFlow Serving's certificate. Without it, the one that the gateway connects to."""
 
-    host: str = "127.0.0.1"
-    """Address to listen on; containers set 0.0.0.0."""
+    host: Annotated[str, Metavar("ADDRESS")] = "127.0.0.1"
+    """Address to listen on. 127.0.0.1 accepts connections from this machine only, 0.0.0.0 from any, as a container has
+    to."""
     http_port: Port = 8080
-    """Port of the HTTP API; 0 takes any free one."""
+    """Port of the HTTP API. 0 takes any free port."""
     grpc_port: Port = 9090
-    """Port of the gRPC API; 0 takes any free one."""
+    """Port of the gRPC API. 0 takes any free port."""
 
-    backbones: Annotated[tuple[BackboneName, ...], NoDecode] = ()
-    """Backbones to load, separated by commas; all that are served, if none is named."""
-    default_backbone: BackboneName | None = None
-    """What a request that names no backbone gets; the first one served, if not set."""
+    backbones: Annotated[tuple[BackboneName, ...], NoDecode, Metavar("A,B")] = ()
+    """Backbones to serve, separated by commas. Without it, every backbone that there is a model of."""
+    default_backbone: Annotated[BackboneName | None, Metavar("NAME")] = None
+    """Backbone that answers requests that name none. Without it, the first of those served."""
 
-    max_image_bytes: Annotated[int, Field(ge=1)] = MAX_IMAGE_BYTES
-    """The most bytes of one encoded picture."""
-    max_pixels: Annotated[int, Field(ge=1, le=HARD_MAX_PIXELS)] = MAX_PIXELS
-    """The most pixels of one picture."""
-    max_batch_images: Annotated[int, Field(ge=1)] = 32
-    """The most pictures of one batch request."""
-    deadline_ms: Annotated[int, Field(ge=1)] = 10_000
-    """Time that a request may take that does not say, in milliseconds."""
+    max_image_bytes: Annotated[int, Field(ge=1), Metavar("BYTES")] = MAX_IMAGE_BYTES
+    """Largest encoded picture that is accepted, in bytes."""
+    max_pixels: Annotated[int, Field(ge=1, le=HARD_MAX_PIXELS), Metavar("N")] = MAX_PIXELS
+    """Most pixels, width times height, of a picture that is accepted. Decoding takes 3 bytes of memory for each."""
+    max_batch_images: Count = 32
+    """Most pictures in one batch request. TensorFlow Serving's max_batch_size must not be smaller."""
+    deadline_ms: Annotated[int, Field(ge=1), Metavar("MILLISECONDS")] = 10_000
+    """Time that a request may take, in milliseconds, if it sets no deadline of its own."""
 
-    max_in_flight: Annotated[int, Field(ge=1)] = 32
-    """Pictures that are worked on at a time, over HTTP and gRPC together."""
-    max_queued: Annotated[int, Field(ge=0)] = 16
-    """Requests that may wait for that; further ones are refused at once."""
-    max_body_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
-    """The most bytes that the bodies of all HTTP requests together hold in memory."""
-    max_connections: Annotated[int, Field(ge=1)] = 1_000
-    """HTTP connections at a time; further ones get nothing but the state of the gateway."""
-    body_timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    """Time that the head of a request may take to come, and then its body, in seconds."""
+    max_in_flight: Count = 32
+    """Most pictures that are worked on at the same time, over HTTP and gRPC together. Further requests wait."""
+    max_queued: Annotated[int, Field(ge=0), Metavar("N")] = 16
+    """Most requests that may wait. Further ones are refused at once as overloaded. A longer queue refuses fewer
+    requests of a burst, and answers them later."""
+    max_body_bytes: Annotated[int, Field(ge=1), Metavar("BYTES")] = 512 * 2**20
+    """Most memory that the bodies of all HTTP requests may take together, in bytes. Further requests are refused."""
+    max_connections: Count = 1_000
+    """Most HTTP connections open at the same time. Further ones can only ask for the gateway's state: /livez, /readyz,
+    /metrics."""
+    body_timeout_s: Annotated[float, Field(gt=0), Metavar("SECONDS")] = 10.0
+    """Time in which the head of a request must arrive, and then again its body, in seconds."""
 
-    drain_delay_s: Annotated[float, Field(ge=0)] = 5.0
-    """After SIGTERM: how long the gateway serves on while it says that it is not ready, in seconds."""
-    drain_grace_s: Annotated[float, Field(ge=0)] = 20.0
-    """After that: how long what is under way may take to finish, in seconds."""
+    drain_delay_s: Seconds = 5.0
+    """Time after SIGTERM, in seconds, in which the gateway still serves but reports that it is not ready, so that load
+    balancers turn to others."""
+    drain_grace_s: Seconds = 20.0
+    """Time after that delay, in seconds, in which requests that have begun may finish."""
 
-    api_keys_file: Path | None = None
-    """File of the keys that callers need, NAME:SHA256 a line; read again when it changes. Without it nobody does."""
-    tls_cert: Path | None = None
-    """PEM file of the gateway's certificate, with those that vouch for it; both ports then speak TLS alone."""
-    tls_key: Path | None = None
-    """PEM file of that certificate's key."""
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins whose pages may ask from a browser, separated by commas, or *; none, if none is named."""
+    api_keys_file: OptionalFile = None
+    """File of the API keys that are accepted, one NAME:SHA256 per line, written by affect-serve new-key; changes to it
+    apply without a restart. Without it, callers need no key."""
+    tls_cert: OptionalFile = None
+    """PEM file of the gateway's certificate, followed by any intermediate ones. With it, both ports speak TLS only."""
+    tls_key: OptionalFile = None
+    """PEM file of the private key of that certificate."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode, Metavar("A,B")] = ()
+    """Origins, such as https://example.org, whose pages may call the API from a browser, separated by commas, or * for
+    any. Without it, no page of another origin may."""
 
-    canary_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
-    """Share of the requests without a version or label that go to the canary, where a backbone has one, in percent."""
+    canary_percent: Annotated[float, Field(ge=0, le=100), Metavar("PERCENT")] = 0.0
+    """Percentage, from 0 to 100, of the requests without a version or label that the canary answers, for backbones that
+    have one."""
 
     embedded_precision: Precision = Precision.F32
-    """Arithmetic of the embedded runtime; bf16 is faster where the processor has it, and moves the answers."""
+    """Arithmetic of models that run in this process. bf16 is faster on processors that have it, and changes answers."""
 
     log_level: LogLevel = LogLevel.INFO
-    """The least serious messages that are logged."""
+    """Least severe messages that are logged."""
     log_format: LogFormat = LogFormat.TEXT
-    """Lines of text, or one JSON document a line."""
-    access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The share of requests that are logged, from 0 to 1; those that fail by a fault of the service always are."""
-    otlp_endpoint: str | None = None
-    """URL of an OpenTelemetry collector's OTLP over HTTP, like http://collector:4318; traces are sent there."""
+    """Format of the log: lines of text, or one JSON document per line."""
+    access_log_sample: Annotated[float, Field(ge=0, le=1), Metavar("FRACTION")] = 0.0
+    """Fraction of the requests that are logged, from 0 to 1. Failures of the service itself are always logged."""
+    otlp_endpoint: Annotated[str | None, Metavar("URL")] = None
+    """URL of an OpenTelemetry collector that takes OTLP over HTTP, such as http://collector:4318. Without it, no traces
+    are sent."""
 
     @field_validator("tfserving")
     @classmethod

@@ -147,7 +147,7 @@ def test_a_wrong_setting_is_named_by_its_flag_and_variable(arguments, sentence):
 def test_every_setting_is_in_the_documentation_with_its_default_and_its_meaning():
     text = (ROOT / "docs" / "operations.md").read_text()
     for name, field in Settings.model_fields.items():
-        assert f"| `{name}` | {shown(name, field.default)} | {field.description} |" in text
+        assert f"| `{name}` | {shown(name, field.default)} | {' '.join(field.description.split())} |" in text
 
 
 def shown(name, value) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from affect_contract.arguments import fraction, names, positive_number, whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.outputs import Task
 from affect_dataset.loading import SPLIT_FILE
 from affect_dataset.samples import DatasetError
@@ -85,35 +86,56 @@ def _overrides(options: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in given if value is not None}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="affect-train",
-        description="Train expression and valence/arousal models on pictures of faces and publish them for serving.",
-        epilog="The same command goes on where an interrupted one stopped. Another: affect-train features, which only "
-        "fills the cache of features, a part of a large data set in each of several jobs; it has a --help of its own.",
+        description="Train networks that read expression, valence and arousal off pictures of faces, and publish them "
+        "for serving.",
+        notes="An interrupted command goes on where it stopped when it is run again. A second command, affect-train "
+        "features, only fills the cache of features, on several machines at a time if wanted; see its --help.",
+        examples=(
+            "affect-train --data faces --models models --promote",
+            "affect-train --data faces.csv --models models --backbones mobilenet_v2 --weights weights --epochs 20",
+            "affect-train --data faces --models models --backbones mobilenet_v2 --mode fine-tune",
+        ),
     )
-    parser.add_argument("--models", type=Path, required=True, help="models directory to publish to")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="models directory to publish in; made if absent",
+    )
     add_basis_arguments(parser)
     parser.add_argument(
         "--tasks",
         type=names(Task),
         default=tuple(Task),
         metavar="A,B",
-        help="default: classification,regression",
+        help=f"tasks to train for, separated by commas, of {', '.join(Task)} (default: both)",
     )
     parser.add_argument(
-        "--promote", action="store_true", help="make the new version stable; without, it becomes canary"
+        "--promote",
+        action="store_true",
+        help="make the new version stable; without it, the new version of a model that is already served is its canary",
     )
     parser.add_argument(
         "--base-path",
         type=PurePosixPath,
-        help="where the model server mounts the models directory (default: the directory's own path)",
+        metavar="PATH",
+        help="where TensorFlow Serving sees the models directory, if it runs elsewhere, in a container for example "
+        "(default: the directory's own path)",
     )
     parser.add_argument(
-        "--with-encoded-signature", action="store_true", help="add a signature that takes JPEG and PNG bytes"
+        "--with-encoded-signature",
+        action="store_true",
+        help="add a signature that takes JPEG and PNG bytes, for programs that call TensorFlow Serving directly",
     )
-    _add_recipe(parser.add_argument_group("recipe", "the defaults are the recipe's; those shown are the study's"))
+    _add_recipe(
+        parser.add_argument_group(
+            "recipe", "A recipe sets all of these; an option replaces one figure of it. The study's figures are shown."
+        )
+    )
     return parser
 
 
@@ -122,7 +144,8 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         "--mode",
         type=Mode,
         choices=tuple(Mode),
-        help="frozen: heads on the frozen backbone (the default); fine-tune: both together",
+        help="frozen trains heads on a frozen backbone, fine-tune trains both together (default: that of --recipe, or "
+        "frozen)",
     )
     group.add_argument(
         "--recipe",
@@ -130,31 +153,60 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         help=f"{' or '.join(recipe_names())}, or a TOML file "
         "(default: study for --mode frozen, best for --mode fine-tune)",
     )
-    group.add_argument("--hidden-units", type=whole_number(1), help=f"default: {STUDY.hidden_units}")
-    group.add_argument("--dropout", type=fraction, help=f"default: {STUDY.dropout}")
-    group.add_argument("--learning-rate", type=positive_number, help="of Adam (default: 1e-4; custom_cnn: 1e-3)")
-    group.add_argument("--batch-size", type=whole_number(1), help=f"default: {STUDY.batch_size}")
-    group.add_argument("--epochs", type=whole_number(1), help=f"default: {STUDY.epochs}")
     group.add_argument(
-        "--class-weights", type=ClassWeights, choices=tuple(ClassWeights), help="balanced: for skewed data"
+        "--hidden-units",
+        type=whole_number(1),
+        metavar="N",
+        help=f"units of each head's hidden layer (default: {STUDY.hidden_units})",
+    )
+    group.add_argument(
+        "--dropout",
+        type=fraction,
+        metavar="FRACTION",
+        help=f"share of hidden units that a training step leaves out (default: {STUDY.dropout})",
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=positive_number,
+        metavar="NUMBER",
+        help="learning rate of Adam (default: 1e-4; custom_cnn: 1e-3)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        metavar="N",
+        help=f"pictures in a training step (default: {STUDY.batch_size})",
+    )
+    group.add_argument(
+        "--epochs",
+        type=whole_number(1),
+        metavar="N",
+        help=f"passes over the training split (default: {STUDY.epochs})",
+    )
+    group.add_argument(
+        "--class-weights",
+        type=ClassWeights,
+        choices=tuple(ClassWeights),
+        help="balanced gives every expression the same weight in the loss, however rare it is (default: none)",
     )
     group.add_argument(
         "--restore-best",
         action="store_const",
         const=True,
-        help="keep the epoch that is best on the validation split instead of the last",
+        help="keep the epoch that is best on the validation pictures instead of the last",
     )
     group.add_argument(
         "--test-time-flip",
         action="store_const",
         const=True,
-        help="export graphs that answer with the mean over a picture and its mirror image, at twice the work",
+        help="export networks that answer with the mean over a picture and its mirror image, at twice the work",
     )
     group.add_argument(
         "--precision",
         type=Precision,
         choices=tuple(Precision),
-        help="of fine-tuning (default: float32; mixed_bfloat16 suits GPUs since NVIDIA's Ampere)",
+        help="arithmetic of --mode fine-tune; mixed_bfloat16 is faster on GPUs since NVIDIA's Ampere, mixed_float16 on "
+        "older ones (default: float32)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Arguments of ``affect-train``'s commands, and what they may be."""
+"""The options that ``affect-train`` and ``affect-train features`` share."""
 
 import argparse
 import os
@@ -10,46 +10,65 @@ from affect_contract.backbones import BACKBONES, STUDY_BACKBONES
 
 
 def add_basis_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which features of which pictures are meant."""
-    parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
+    """Declare the options that decide which features of which pictures are used."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="data set: a folder in AffectNet's layout, or a CSV file",
+    )
     parser.add_argument(
         "--backbones",
         type=names(BACKBONES),
         default=STUDY_BACKBONES,
         metavar="A,B",
-        help=f"of {', '.join(BACKBONES)} (default: {','.join(STUDY_BACKBONES)})",
+        help=f"networks, separated by commas, of {', '.join(BACKBONES)} (default: {','.join(STUDY_BACKBONES)})",
     )
     parser.add_argument(
         "--weights",
         action="append",
         default=[],
         metavar="[BACKBONE=]imagenet|none|DIR",
-        help="initial weights: Keras's download (the default), random, or a folder with "
-        "BACKBONE_imagenet_notop.weights.h5; repeat for several backbones",
+        help="initial weights: imagenet for Keras's download, none for random ones, or a folder that holds "
+        "BACKBONE_imagenet_notop.weights.h5; may be repeated, for one backbone each (default: imagenet)",
     )
     parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="of random weights, heads, order and dropout (default: 0)"
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="seed of random weights, of the order of pictures and of dropout (default: %(default)s)",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         default=_default_cache(),
-        help="folder of cached features (default: %(default)s)",
+        metavar="DIR",
+        help="folder in which features are kept, for this and later runs (default: %(default)s)",
     )
-    group = parser.add_argument_group("split")
-    group.add_argument("--split-file", type=Path, help="read the split from, or save it to, this file")
-    group.add_argument("--split-seed", type=whole_number(0), default=0, help="of a new split (default: 0)")
+    group = parser.add_argument_group("split into training, validation and test pictures")
+    group.add_argument(
+        "--split-file",
+        type=Path,
+        metavar="FILE",
+        help="file that holds the split; a new one is saved there if it does not exist (default: split.csv in the "
+        "folder of the data set)",
+    )
+    group.add_argument(
+        "--split-seed", type=whole_number(0), default=0, metavar="N", help="seed of a new split (default: %(default)s)"
+    )
     group.add_argument(
         "--fractions",
         type=_fractions,
         default=(0.70, 0.15, 0.15),
         metavar="A,B,C",
-        help="train, validation, test of a new split (default: 0.70,0.15,0.15)",
+        help="shares of training, validation and test pictures in a new split (default: 0.70,0.15,0.15)",
     )
 
 
 def basis(options: argparse.Namespace) -> dict[str, Any]:
-    """What was said of them, as keyword arguments of `affect_training.preparation.Basis`."""
+    """Return their values, as keyword arguments of `affect_training.preparation.Basis`."""
     wanted = ("data", "cache", "backbones", "weights", "seed", "split_file", "split_seed", "fractions")
     return {name: getattr(options, name) for name in wanted}
 

@@ -3,31 +3,20 @@
 Where there is internet, for where there is none: a container image at its build, or a cluster.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from affect_contract.arguments import names
 from affect_contract.backbones import BackboneName, pretrained_backbones
+from affect_contract.commands import CommandParser
 from affect_training.errors import TrainingError
-from affect_training.networks.backbones import build_base, parts
 from affect_training.networks.weights import Origin, Weights, file_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the result is its exit status."""
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, prog="python -m affect_training.imagenet", description="Download ImageNet weights."
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to put them into")
-    parser.add_argument(
-        "--backbones",
-        type=names(pretrained_backbones()),
-        default=pretrained_backbones(),
-        metavar="A,B",
-        help=f"which (default: {','.join(pretrained_backbones())})",
-    )
+    parser = _parser()
     options = parser.parse_args(arguments)
     try:
         for backbone in options.backbones:
@@ -45,6 +34,9 @@ def save(backbone: BackboneName, folder: Path) -> Path:
         TrainingError: they cannot be had.
         OSError: the folder cannot be written.
     """
+    # Here, since Keras takes seconds to import and --help should not.
+    from affect_training.networks.backbones import build_base, parts  # noqa: PLC0415
+
     _, network, _ = parts(build_base(backbone, Weights(Origin.IMAGENET)))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / file_name(backbone)
@@ -52,6 +44,26 @@ def save(backbone: BackboneName, folder: Path) -> Path:
     unfinished = folder / f".unfinished-{file.name}"
     network.save_weights(unfinished)
     return unfinished.replace(file)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python -m affect_training.imagenet",
+        description="Download ImageNet weights into a folder that affect-train --weights reads, for machines without "
+        "internet.",
+        examples=("python -m affect_training.imagenet --out weights",),
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to put them in; made if it is not there"
+    )
+    parser.add_argument(
+        "--backbones",
+        type=names(pretrained_backbones()),
+        default=pretrained_backbones(),
+        metavar="A,B",
+        help=f"networks, separated by commas (default: {','.join(pretrained_backbones())})",
+    )
+    return parser
 
 
 if __name__ == "__main__":

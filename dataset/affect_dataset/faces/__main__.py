@@ -3,12 +3,12 @@
 python -m affect_dataset.faces --out DIR --count N [--seed S]
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from affect_contract.arguments import whole_number
+from affect_contract.commands import CommandParser
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import DatasetError
 
@@ -24,11 +24,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m affect_dataset.faces", description="Draw synthetic faces.")
-    parser.add_argument("--out", type=Path, required=True, help="new folder, in AffectNet's layout")
-    parser.add_argument("--count", type=whole_number(1), required=True, help="how many faces")
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="default: 0")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python -m affect_dataset.faces",
+        description="Draw synthetic faces, in which expression, valence and arousal move brows, eyes and mouth, and "
+        "write them with their labels in AffectNet's layout.",
+        examples=("python -m affect_dataset.faces --out faces --count 1600",),
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to write; it must not hold anything yet"
+    )
+    parser.add_argument("--count", type=whole_number(1), required=True, metavar="N", help="how many faces to draw")
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="seed of the drawing; the same seed and count give the same faces (default: %(default)s)",
+    )
     return parser
 
 

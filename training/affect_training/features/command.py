@@ -3,22 +3,27 @@
 import argparse
 from collections.abc import Callable
 
+from affect_contract.commands import CommandParser
 from affect_dataset.shards import add_shard_argument
 from affect_training.arguments import add_basis_arguments, basis
 from affect_training.quiet_tensorflow import quiet_start
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of the command's arguments."""
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
+def parser() -> CommandParser:
+    """Return the parser of the command's arguments."""
+    parser = CommandParser(
         prog="affect-train features",
-        description="Compute the features that a training with the same data, backbones, weights and cache would.",
-        epilog="The same command goes on where an interrupted one stopped. Parts may run at a time, on any number of "
-        "machines that share the cache; affect-train then finds all features there.",
+        description="Compute the features that affect-train will need, and keep them in the cache.",
+        notes="An interrupted command goes on where it stopped when it is run again. With --shard, each of several "
+        "machines that share the cache computes a part. affect-train finds all features there if it is given the same "
+        "data, backbones, weights, seed and cache.",
+        examples=(
+            "affect-train features --data faces --cache cache",
+            "affect-train features --data faces --cache cache --backbones mobilenet_v2 --shard 1/4",
+        ),
     )
     add_basis_arguments(parser)
-    add_shard_argument(parser, "compute this part alone")
+    add_shard_argument(parser, "compute the features of this part alone")
     return parser
 
 

@@ -1,17 +1,16 @@
 """Known vulnerabilities of what a requirements file pins.
 
-    python scripts/audit.py [requirements/dev.txt] [--required]
-
-Exit status 1 where one is known. Where the database cannot be asked, as in a build without internet, that is said
+Where the database cannot be asked, as in a build without internet, that is said
 loudly, and is an error only with --required: a package that was not looked up never counts as sound.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from affect_contract.commands import CommandParser
 
 
 class Report(NamedTuple):
@@ -57,10 +56,7 @@ def judged(found: Report, *, required: bool) -> int:
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(description="Known vulnerabilities of what a requirements file pins.")
-    parser.add_argument("requirements", type=Path, nargs="?", default=Path("requirements/dev.txt"))
-    parser.add_argument("--required", action="store_true", help="fail where the database cannot be asked")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     words = [
         sys.executable,
         "-m",
@@ -80,6 +76,25 @@ def main() -> int:
         print(f"audit: NOT AUDITED: {last}", file=sys.stderr)
         return int(options.required)
     return judged(found, required=options.required)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python scripts/audit.py",
+        description="Look up the packages that a requirements file pins in a database of known vulnerabilities.",
+        notes="Exit status: 1 if a package is vulnerable, or was not looked up although --required is given.",
+        examples=("python scripts/audit.py", "python scripts/audit.py requirements/gateway.txt --required"),
+    )
+    parser.add_argument(
+        "requirements",
+        type=Path,
+        nargs="?",
+        default=Path("requirements/dev.txt"),
+        metavar="FILE",
+        help="requirements file (default: %(default)s)",
+    )
+    parser.add_argument("--required", action="store_true", help="fail if a package cannot be looked up")
+    return parser
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 Without a data set it draws synthetic faces; where ImageNet weights cannot be had it goes on with random backbones.
 """
 
-import argparse
 import json
 import shlex
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 from affect_client.local_gateway import local_gateway
 from affect_client.predict_command import find_pictures
 from affect_contract.backbones import BACKBONES, BackboneName, pretrained_backbones
+from affect_contract.commands import CommandParser
 from affect_dataset.loading import folder_of
 from affect_training.networks.weights import file_name
 
@@ -160,11 +160,33 @@ def _loud(*lines: str) -> None:
     print("\n".join(["", "!" * (width + 4), *(f"! {line:{width}} !" for line in lines), "!" * (width + 4)]), flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The main job end to end.")
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything the demo makes")
-    parser.add_argument("--data", type=Path, help="data set: AffectNet's layout, or a CSV (default: synthetic faces)")
-    parser.add_argument("--weights", type=Path, help="folder of ImageNet weights (default: Keras's download)")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python scripts/demo.py",
+        description="Do the main job end to end, with the commands that a user types: data, training, serving, "
+        "predictions, scores.",
+        notes="The folder of an earlier demo is replaced; any other folder that holds something is left alone. Exit "
+        "status: 1 if a step fails, or if the custom CNN does not beat the majority baseline on the synthetic faces.",
+        examples=(
+            "python scripts/demo.py --out demo-out",
+            "python scripts/demo.py --out demo-out --data faces --weights weights",
+        ),
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for everything that the demo makes"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="data set: a folder in AffectNet's layout, or a CSV file (default: synthetic faces)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="folder of ImageNet weights (default: Keras's download, or random ones where there is no internet)",
+    )
     return parser
 
 

@@ -1,11 +1,8 @@
-"""A picture of what a model said of some scored pictures: right in green, wrong in red, marked so without colour too.
+"""Some of a model's answers, drawn: right ones in green, wrong ones in red, marked so without colour too."""
 
-python scripts/draw_answers.py --scores DIR --backbone custom_cnn --out answers.png
-"""
-
-import argparse
 from pathlib import Path
 
+from affect_contract.commands import CommandParser
 from affect_contract.labels import LABELS
 from affect_evaluation.report import plots
 from affect_evaluation.report.picture_grids import SHOWN, Shown, grid
@@ -33,11 +30,17 @@ def _shown(truth: Truth, answers: Answers, place: int) -> Shown:
     return Shown(sample, title, f"valence {valence:+.2f}\narousal {arousal:+.2f}", right)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Draw some answers of an evaluation.")
-    parser.add_argument("--scores", type=Path, required=True, help="the folder of affect-evaluate")
-    parser.add_argument("--backbone", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python scripts/draw_answers.py",
+        description="Draw some of a model's answers to scored pictures, right ones in green and wrong ones in red.",
+        examples=("python scripts/draw_answers.py --scores scores --backbone custom_cnn --out answers.png",),
+    )
+    parser.add_argument(
+        "--scores", type=Path, required=True, metavar="DIR", help="folder that affect-evaluate has written"
+    )
+    parser.add_argument("--backbone", required=True, metavar="NAME", help="backbone whose answers to draw")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="PNG file to write")
     return parser
 
 

@@ -1,11 +1,8 @@
 """The dashboard of monitoring/grafana drawn without Grafana, from what a Prometheus saw of a gateway under load.
 
-    python scripts/draw_dashboard.py --models DIR --out dashboard.png [--seconds 90]
-
 Needs the program ``prometheus``. Every query is the dashboard's own; panels are drawn as plain lines.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -24,6 +21,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from affect_contract.arguments import seconds
+from affect_contract.commands import CommandParser
 from affect_dataset.faces.synthetic import write_faces
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -150,11 +149,27 @@ def _series(prometheus: str, expression: str, started: float, ended: float) -> l
     return series
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Draw the dashboard of a gateway under load.")
-    parser.add_argument("--models", type=Path, required=True, help="models directory")
-    parser.add_argument("--out", type=Path, default=Path("dashboard.png"), help="picture (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=90.0, help="of load (default: 90)")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python scripts/draw_dashboard.py",
+        description="Draw the Grafana dashboard of a gateway under load, without Grafana. Needs prometheus.",
+        examples=("python scripts/draw_dashboard.py --models models --out dashboard.png",),
+    )
+    parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="models directory to serve")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dashboard.png"),
+        metavar="FILE",
+        help="PNG file to write (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        default=90.0,
+        metavar="SECONDS",
+        help="time under load (default: %(default)g)",
+    )
     return parser
 
 

@@ -1,13 +1,10 @@
 """``make images``: builds every image, says how large they are, and tries each one on synthetic faces.
 
-    python -m scripts.images [--build-only]
-
 Environment: BASE_IMAGE and TRAIN_BASE_IMAGE, to build on others than the Dockerfiles', or with buildah than on a Debian
 made for it; PIP_INDEX_URL, PIP_TRUSTED_HOST and PIP_CERT, for another package index; PIP_CONF, a pip.conf for one that
 asks for a password.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -19,6 +16,8 @@ from typing import Final, NamedTuple
 
 from scripts.image_builders import ROOT, Builder, BuildError, find_builder
 from scripts.image_trials import TRIALS, TrialError
+
+from affect_contract.commands import CommandParser
 
 _PASSED_ON: Final = ("PIP_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_CERT")
 _MB: Final = 1_000_000
@@ -47,9 +46,7 @@ IMAGES: Final = (
 
 def main() -> int:
     """Build, measure and try the images; the result is the exit status."""
-    parser = argparse.ArgumentParser(description="Build the images, measure them and try them.")
-    parser.add_argument("--build-only", action="store_true", help="do not try them")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     builder = find_builder()
     if builder is None:
         print("images: skipped: neither a Docker daemon nor buildah is here (apt-get install buildah debootstrap)")
@@ -119,6 +116,16 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (header, ["-" * width for width in widths], *rows):
         print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     print(flush=True)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python -m scripts.images",
+        description="Build every container image, measure its size, and try it on synthetic faces.",
+        examples=("python -m scripts.images", "python -m scripts.images --build-only"),
+    )
+    parser.add_argument("--build-only", action="store_true", help="build and measure the images, but do not try them")
+    return parser
 
 
 if __name__ == "__main__":

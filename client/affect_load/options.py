@@ -1,4 +1,4 @@
-"""What a load is told: options of locust's own command line, plain values, since locust sends them to its workers."""
+"""Options of a load, added to locust's own command line; plain values, since locust sends them to its workers."""
 
 import argparse
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from affect_contract.arguments import positive_number, seconds, whole_number
 from affect_load.stages import Kind, Plan, Target, plan
 
 TIMEOUT_S: Final = 10.0
+DEFAULT_RATE: Final = 20.0
+"""Requests a second."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +47,64 @@ def access(ca: str) -> Access:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare them."""
+    """Declare the options."""
     group = parser.add_argument_group(
-        "Affect", f"--host is the HTTP URL (default: {DEFAULT_URL}); a key is taken from ${KEY_VARIABLE}"
+        "Affect",
+        f"--host is the gateway's HTTP address (default: {DEFAULT_URL}). An API key is taken from the variable "
+        f"{KEY_VARIABLE}.",
     )
-    group.add_argument("--grpc", default=DEFAULT_ADDRESS, metavar="URL", help="gRPC address (default: %(default)s)")
-    group.add_argument("--pictures", default="", metavar="DIR", help="pictures to send (default: drawn faces)")
-    group.add_argument("--kind", choices=[*Kind], default=str(Kind.STEPS), help="of the load (default: %(default)s)")
     group.add_argument(
-        "--rate", type=positive_number, default=20.0, help="requests/s to begin with (default: %(default)g)"
+        "--grpc", default=DEFAULT_ADDRESS, metavar="URL", help="the gateway's gRPC address (default: %(default)s)"
     )
-    group.add_argument("--seconds", type=seconds, default=15.0, help="of a step, or of a soak (default: %(default)g)")
-    group.add_argument("--p95-ms", type=positive_number, default=250.0, help="the target (default: %(default)g)")
-    group.add_argument("--batch", type=whole_number(1), default=8, help="pictures of a batch (default: %(default)s)")
-    group.add_argument("--ca", default="", metavar="FILE", help="PEM of the authorities that may vouch for the gateway")
     group.add_argument(
-        "--out", default="load", metavar="DIR", help="for load.html and load.json (default: %(default)s)"
+        "--pictures", default="", metavar="DIR", help="folder of pictures to send (default: synthetic faces)"
+    )
+    group.add_argument(
+        "--kind",
+        choices=[*Kind],
+        default=str(Kind.STEPS),
+        help="steps raises the rate until the target is missed, spike multiplies it by four for a while, soak holds it "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--rate",
+        type=positive_number,
+        default=DEFAULT_RATE,
+        metavar="NUMBER",
+        help="requests per second to begin with, or to hold in a soak (default: %(default)g)",
+    )
+    group.add_argument(
+        "--seconds",
+        type=seconds,
+        default=15.0,
+        metavar="SECONDS",
+        help="how long each step, each of a spike's three stages, or the whole soak lasts (default: %(default)g)",
+    )
+    group.add_argument(
+        "--p95-ms",
+        type=positive_number,
+        default=250.0,
+        metavar="MILLISECONDS",
+        help="target: 95 %% of the answers must come within this time (default: %(default)g)",
+    )
+    group.add_argument(
+        "--batch",
+        type=whole_number(1),
+        default=8,
+        metavar="N",
+        help="pictures in a batch (default: %(default)s)",
+    )
+    group.add_argument(
+        "--ca",
+        default="",
+        metavar="FILE",
+        help="PEM file of the authorities to trust for the gateway's certificate (default: the public ones)",
+    )
+    group.add_argument(
+        "--out",
+        default="load",
+        metavar="DIR",
+        help="folder for the report, load.html and load.json (default: %(default)s)",
     )
 
 

@@ -1,1 +1,1 @@
-"""Labelled pictures: layouts, exclusions, the split, and synthetic faces."""
+"""Data sets of labelled pictures: reading and checking them, splitting them, and drawing synthetic ones."""

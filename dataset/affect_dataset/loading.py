@@ -1,6 +1,6 @@
-"""The layouts a data set can have, recognised by themselves.
+"""Reading a data set, whichever layout it has.
 
-AffectNet's own, a parent with `train_set/` and `val_set/` of that kind, and a CSV.
+The layouts are AffectNet's own, a folder whose `train_set/` and `val_set/` have that layout, and a CSV.
 """
 
 from collections import Counter
@@ -27,12 +27,12 @@ from affect_dataset.samples import (
 SPLIT_FILE: Final = "split.csv"
 EXCLUSIONS_FILE: Final = "exclusions.csv"
 
-_TRAINING = "train_set"
-_TEST = "val_set"
-_OURS = {SPLIT_FILE, EXCLUSIONS_FILE}
+_TRAINING_FOLDER = "train_set"
+_TEST_FOLDER = "val_set"
+_OWN_FILES = {SPLIT_FILE, EXCLUSIONS_FILE}
 _EXPECTED = (
-    f"expected images/ and annotations/, or {_TRAINING}/ and {_TEST}/ with those in each, or one CSV file with the "
-    f"columns {', '.join(COLUMNS)}"
+    f"expected images/ and annotations/, or {_TRAINING_FOLDER}/ and {_TEST_FOLDER}/ with those in each, or one CSV "
+    f"file with the columns {', '.join(COLUMNS)}"
 )
 
 
@@ -41,10 +41,10 @@ def load(root: Path, *, progress: Progress = silent) -> Dataset:
 
     Args:
         root: a folder, or a CSV file.
-        progress: shown the rows as they are read.
+        progress: wraps the loop over the rows.
 
     Raises:
-        DatasetError: no layout is recognised, or not one row can be used.
+        DatasetError: no layout is recognised, or no row can be used.
     """
     try:
         total, rows = _rows(root)
@@ -59,13 +59,13 @@ def load(root: Path, *, progress: Progress = silent) -> Dataset:
     samples, repeated = _without_repeats(samples)
     exclusions += repeated
     if not samples:
-        raise DatasetError(_nothing_left(root, exclusions))
+        raise DatasetError(_nothing_usable(root, exclusions))
     samples.sort(key=lambda sample: sample.id)
     return Dataset(root, tuple(samples), tuple(exclusions), data_digest(samples))
 
 
 def folder_of(root: Path) -> Path:
-    """The folder of a data set, beside whose files its split is kept."""
+    """Return the folder of a data set, in which its split is kept."""
     return root.parent if root.is_file() else root
 
 
@@ -76,16 +76,16 @@ def _rows(root: Path) -> Rows:
         return csv_rows(root)
     if is_affectnet(root):
         return affectnet_rows(root)
-    if is_affectnet(root / _TRAINING) and is_affectnet(root / _TEST):
-        training = affectnet_rows(root / _TRAINING, prefix=f"{_TRAINING}/", fixed_split=Split.TRAIN)
-        test = affectnet_rows(root / _TEST, prefix=f"{_TEST}/", fixed_split=Split.TEST)
+    if is_affectnet(root / _TRAINING_FOLDER) and is_affectnet(root / _TEST_FOLDER):
+        training = affectnet_rows(root / _TRAINING_FOLDER, prefix=f"{_TRAINING_FOLDER}/", fixed_split=Split.TRAIN)
+        test = affectnet_rows(root / _TEST_FOLDER, prefix=f"{_TEST_FOLDER}/", fixed_split=Split.TEST)
         return Rows(training.total + test.total, chain(training.rows, test.rows))
     return csv_rows(_only_table(root))
 
 
 def _only_table(folder: Path) -> Path:
-    """The one CSV in a folder, or the only one of several that has a data set's columns."""
-    tables = sorted(path for path in folder.glob("*.csv") if path.name not in _OURS)
+    """Return the one CSV in a folder, or the only one of several that has a data set's columns."""
+    tables = sorted(path for path in folder.glob("*.csv") if path.name not in _OWN_FILES)
     fitting = tables if len(tables) == 1 else [table for table in tables if has_columns(table)]
     if len(fitting) != 1:
         raise DatasetError(
@@ -96,7 +96,7 @@ def _only_table(folder: Path) -> Path:
 
 
 def _without_repeats(samples: Sequence[Sample]) -> tuple[list[Sample], list[Exclusion]]:
-    """Leave out what the data set fixes for training though it fixes the same bytes for validation or test."""
+    """Exclude pictures whose bytes the data set also fixes for a later part of the split, so that none is in two."""
     order = list(Split)
     last: dict[str, int] = {}
     for sample in samples:
@@ -112,7 +112,7 @@ def _without_repeats(samples: Sequence[Sample]) -> tuple[list[Sample], list[Excl
     return kept, repeated
 
 
-def _nothing_left(root: Path, exclusions: Sequence[Exclusion]) -> str:
+def _nothing_usable(root: Path, exclusions: Sequence[Exclusion]) -> str:
     reason, count = Counter(exclusion.reason for exclusion in exclusions).most_common(1)[0]
     first = next(exclusion for exclusion in exclusions if exclusion.reason is reason)
     advice = (

@@ -1,4 +1,4 @@
-"""One row of a data set: its annotations read, its picture verified."""
+"""Reading the rows of a data set: their annotations are parsed and their pictures decoded once."""
 
 import hashlib
 import math
@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 from affect_contract.errors import AffectError
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS, Expression
-from affect_dataset.layouts.annotations import Annotation, Unusable
+from affect_dataset.layouts.annotations import Annotation, UnusableRow
 from affect_dataset.samples import MAX_PICTURE_BYTES, Exclusion, Reason, Sample, Split, decode
 
-# Each may hold a whole decoded picture of the largest size, so their number is bounded whatever the machine.
+# Each thread may hold a decoded picture of the largest size, so their number is bounded on every machine.
 _READERS = min(8, (os.cpu_count() or 1) + 2)
 _ROWS_AHEAD = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as its layout names it, nothing of it read yet."""
+    """A row as its layout names it; nothing of it has been read yet."""
 
     id: str
     path: Path
@@ -33,7 +33,7 @@ class Row:
 
 
 class Rows(NamedTuple):
-    """The rows of a data set and their number; made one by one, since there may be hundreds of thousands."""
+    """The rows of a data set and their number; the rows may be made one by one, since there may be a million."""
 
     total: int
     rows: Iterable[Row]
@@ -43,7 +43,7 @@ Outcome = tuple[Sample | None, list[Exclusion]]
 
 
 def read_rows(rows: Iterable[Row]) -> Iterator[Outcome]:
-    """Read rows in threads, a bounded number ahead; outcomes come in order."""
+    """Read rows in threads, a bounded number ahead; the outcomes come in the order of the rows."""
     source = iter(rows)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="dataset") as pool:
         ahead: list[Future[Outcome]] = [pool.submit(read_row, row) for row in islice(source, _ROWS_AHEAD)]
@@ -54,12 +54,12 @@ def read_rows(rows: Iterable[Row]) -> Iterator[Outcome]:
 
 
 def read_row(row: Row) -> Outcome:
-    """The sample of a row, if it is one, and what of the row cannot be used."""
+    """Return the sample in a row, or None if the row cannot be used, and what was excluded."""
     try:
         expression = _expression(row.expression.read())
         valence, arousal = _number("valence", row.valence.read()), _number("arousal", row.arousal.read())
         digest = _verified_digest(row.path)
-    except Unusable as exc:
+    except UnusableRow as exc:
         return None, [Exclusion(row.id, row.path, exc.reason, exc.detail)]
     outside = [
         f"{name} {value:g}"
@@ -78,7 +78,7 @@ def _expression(text: str) -> Expression:
         return Expression(LABELS.index(label))
     number = _number("expression", text)
     if not number.is_integer() or int(number) not in set(Expression):
-        raise Unusable(Reason.EXPRESSION, text)
+        raise UnusableRow(Reason.EXPRESSION, text)
     return Expression(int(number))
 
 
@@ -86,19 +86,19 @@ def _number(name: str, text: str) -> float:
     try:
         number = float(text)
     except ValueError as exc:
-        raise Unusable(Reason.NOT_A_NUMBER, f"{name} {text!r}") from exc
+        raise UnusableRow(Reason.NOT_A_NUMBER, f"{name} {text!r}") from exc
     if not math.isfinite(number):
-        raise Unusable(Reason.NOT_A_NUMBER, f"{name} {text!r}")
+        raise UnusableRow(Reason.NOT_A_NUMBER, f"{name} {text!r}")
     return number
 
 
 def _verified_digest(path: Path) -> str:
-    """The digest of a picture that has really been decoded once."""
+    """Decode a picture once, and return the digest of its file."""
     data = _read(path)
     try:
         decode(data)
     except AffectError as exc:
-        raise Unusable(Reason.UNREADABLE, exc.detail) from exc
+        raise UnusableRow(Reason.UNREADABLE, exc.detail) from exc
     return hashlib.sha256(data).hexdigest()
 
 
@@ -108,8 +108,8 @@ def _read(path: Path) -> bytes:
             # One byte over the limit is enough to refuse a file, however large it is.
             return file.read(MAX_PICTURE_BYTES + 1)
     except FileNotFoundError as exc:
-        raise Unusable(Reason.MISSING) from exc
+        raise UnusableRow(Reason.MISSING) from exc
     except OSError as exc:
-        raise Unusable(Reason.UNREADABLE, exc.strerror or str(exc)) from exc
+        raise UnusableRow(Reason.UNREADABLE, exc.strerror or str(exc)) from exc
     except ValueError as exc:  # a path with a NUL in it
-        raise Unusable(Reason.MISSING, str(exc)) from exc
+        raise UnusableRow(Reason.MISSING, str(exc)) from exc

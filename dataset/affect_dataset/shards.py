@@ -1,4 +1,4 @@
-"""A part of a data set, so that several jobs share it."""
+"""Shards: the parts into which a data set is divided among several jobs."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 Item = TypeVar("Item")
 
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
-"""Which pod of an Indexed Job this is, from 0; Kubernetes sets it."""
+"""The variable in which Kubernetes puts the index of a pod of an Indexed Job, from 0."""
 
 _TEXT: Final = re.compile(r"(\d+)/(\d+)", re.ASCII)
 _INDEXED: Final = re.compile(r"index/(\d+)", re.ASCII)
@@ -27,11 +27,11 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """Every ``count``-th of ordered items, beginning with the ``number``-th."""
+        """Return every ``count``-th of ordered items, from the ``number``-th on."""
         return list(items[self.number - 1 :: self.count])
 
-    def holds(self, digest: str) -> bool:
-        """Whether the picture of a hex digest belongs to this part, whatever others there are."""
+    def contains(self, digest: str) -> bool:
+        """Whether the picture with this hex digest belongs to the part; other pictures make no difference to that."""
         return int(digest, 16) % self.count == self.number - 1
 
 
@@ -39,10 +39,10 @@ WHOLE: Final = Shard(1, 1)
 
 
 def parse_shard(text: str) -> Shard:
-    """A shard from ``I/N``.
+    """Parse a shard written ``I/N``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no shard.
     """
     match = _TEXT.fullmatch(text)
     if match and 1 <= int(match[1]) <= int(match[2]):
@@ -51,7 +51,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def add_shard_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """Declare ``--shard``."""
+    """Add the option ``--shard``, whose help begins with ``purpose``."""
     parser.add_argument(
         "--shard", type=_argument, default=WHOLE, metavar="I/N",
         help=f"{purpose}, the I-th of N; in a pod of a Kubernetes Indexed Job, index/N takes I from the pod (default: "

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from affect_contract.errors import AffectError
 from affect_contract.preprocess import SHAPE, preprocess
 from affect_contract.proto.affect.v1 import affect_pb2
-from affect_dataset.layouts.annotations import Unusable, parse_npy
+from affect_dataset.layouts.annotations import UnusableRow, parse_npy
 from affect_dataset.layouts.csv_table import csv_rows
 from affect_dataset.samples import DatasetError
 from affect_registry import store
@@ -70,7 +70,7 @@ def rpc_message(data: bytes) -> None:
 
 
 def npy(data: bytes) -> None:
-    with contextlib.suppress(Unusable):
+    with contextlib.suppress(UnusableRow):
         assert isinstance(parse_npy(data), str)
 
 

@@ -13,7 +13,7 @@ from affect_dataset import loading
 from affect_dataset.faces import synthetic
 from affect_dataset.faces.__main__ import main as faces_command
 from affect_dataset.faces.synthetic import write_faces
-from affect_dataset.layouts.annotations import Unusable, parse_npy
+from affect_dataset.layouts.annotations import UnusableRow, parse_npy
 from affect_dataset.rows import read_rows
 from affect_dataset.samples import DatasetError, Reason, Split
 from affect_testbed.pictures import encoded, patches
@@ -70,7 +70,7 @@ def test_every_kind_of_number_is_read(dtype):
          "short", "empty file", "magic alone", "archive", "text"],
 )  # fmt: skip
 def test_a_file_that_holds_no_scalar_is_no_number(data):
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableRow) as caught:
         parse_npy(data)
     assert caught.value.reason is Reason.NOT_A_NUMBER
 
@@ -80,7 +80,7 @@ def test_no_bytes_break_the_reader_of_annotations(tail):
     for head in (b"", b"\x93NUMPY\x01\x00", npy("0.5")[:30]):
         try:
             parse_npy(head + tail)
-        except Unusable as fault:
+        except UnusableRow as fault:
             assert fault.reason in {Reason.NOT_A_NUMBER, Reason.PICKLED}
 
 
@@ -90,7 +90,7 @@ def test_no_bytes_break_the_reader_of_annotations(tail):
     ids=["object", "object inside", "as numpy writes it", "bare pickle"],
 )
 def test_a_pickle_is_refused_unread_as_what_it_is(data):
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableRow) as caught:
         parse_npy(data)
     assert caught.value.reason is Reason.PICKLED
 

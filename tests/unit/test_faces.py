@@ -7,12 +7,12 @@ import pytest
 
 from affect_contract.labels import Expression
 from affect_contract.preprocess import SIDE
-from affect_dataset.faces.features import CENTRES
+from affect_dataset.faces.features import TYPICAL_AFFECT
 from affect_dataset.faces.synthetic import draw_face
 
 
 def face(expression, valence=None, arousal=None, *, seed=0, side=SIDE):
-    centre = CENTRES[expression]
+    centre = TYPICAL_AFFECT[expression]
     values = (centre[0] if valence is None else valence, centre[1] if arousal is None else arousal)
     return np.asarray(draw_face(expression, *values, np.random.default_rng(seed), side=side), np.float32)
 
@@ -39,7 +39,7 @@ def test_no_two_expressions_of_one_person_look_alike(pair):
 @pytest.mark.parametrize("axis", ["valence", "arousal"])
 def test_valence_and_arousal_move_the_drawing_the_more_the_further(expression, axis):
     still, near, far = (
-        face(expression, **{axis: CENTRES[expression][axis == "arousal"] + step}) for step in (0, 0.1, 0.4)
+        face(expression, **{axis: TYPICAL_AFFECT[expression][axis == "arousal"] + step}) for step in (0, 0.1, 0.4)
     )
     assert 0 < difference(still, near) < difference(still, far)
 

@@ -21,13 +21,13 @@ def test_every_item_is_in_exactly_one_part(items, count):
 @given(st.binary(), COUNTS)
 def test_every_picture_is_in_exactly_one_part_by_its_bytes_alone(data, count):
     digest = hashlib.sha256(data).hexdigest()
-    assert sum(Shard(number, count).holds(digest) for number in range(1, count + 1)) == 1
+    assert sum(Shard(number, count).contains(digest) for number in range(1, count + 1)) == 1
 
 
 def test_parts_by_bytes_are_about_equal():
     digests = [hashlib.sha256(bytes([number % 256, number // 256])).hexdigest() for number in range(5000)]
     for number in range(1, 6):
-        assert 900 < sum(Shard(number, 5).holds(digest) for digest in digests) < 1100
+        assert 900 < sum(Shard(number, 5).contains(digest) for digest in digests) < 1100
 
 
 def test_a_part_reads_as_it_is_written():

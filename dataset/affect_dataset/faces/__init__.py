@@ -1,1 +1,1 @@
-"""Synthetic faces, so that every part of the project works where there is no data set."""
+"""Synthetic faces, with which every part of the project works on a machine that has no data set."""

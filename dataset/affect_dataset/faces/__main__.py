@@ -1,4 +1,4 @@
-"""``python -m affect_dataset.faces``: synthetic faces in AffectNet's layout.
+"""The command ``python -m affect_dataset.faces``, which draws a data set of synthetic faces.
 
 python -m affect_dataset.faces --out DIR --count N [--seed S]
 """

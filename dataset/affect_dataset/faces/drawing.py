@@ -1,4 +1,4 @@
-"""Draws a face with given features; person, pose, light and noise come from a random generator.
+"""Drawing a face with given features; person, pose, light and noise come from a random generator.
 
 Lengths are in units of half the picture's side, the origin is between the eyes and the y axis points down.
 """
@@ -37,7 +37,7 @@ _TONGUE: Colour = (196, 92, 96)
 
 @dataclass(frozen=True)
 class _Person:
-    """What stays of somebody whatever they feel."""
+    """The looks of a person, which no expression changes."""
 
     skin: Colour
     hair: Colour
@@ -51,7 +51,7 @@ class _Person:
 
 
 class _Canvas:
-    """Shapes in face units on an oversampled picture."""
+    """A picture, larger than the one asked for, on which shapes are drawn in the units of a face."""
 
     def __init__(self, side: int, scale: float, centre: Point, background: Colour) -> None:
         self.image = Image.new("RGB", (side, side), background)
@@ -86,7 +86,7 @@ class _Canvas:
 
 
 def draw(features: Features, rng: np.random.Generator, side: int) -> Image.Image:
-    """One face as an RGB picture of ``side`` x ``side`` pixels."""
+    """Draw one face as an RGB picture of ``side`` x ``side`` pixels."""
     person = _person(rng)
     centre = (rng.uniform(-0.08, 0.08), rng.uniform(-0.14, -0.04))
     canvas = _Canvas(side * _OVERSAMPLING, rng.uniform(0.88, 1.06), centre, person.background)
@@ -98,7 +98,7 @@ def draw(features: Features, rng: np.random.Generator, side: int) -> Image.Image
     _draw_fringe(canvas, person)
     tilted = canvas.image.rotate(rng.normal(0, 5), Image.Resampling.BILINEAR, fillcolor=person.background)
     small = tilted.resize((side, side), Image.Resampling.BOX)
-    return Image.fromarray(_lit(np.asarray(small, np.float32), rng))
+    return Image.fromarray(_with_light_and_grain(np.asarray(small, np.float32), rng))
 
 
 def _person(rng: np.random.Generator) -> _Person:
@@ -115,7 +115,7 @@ def _person(rng: np.random.Generator) -> _Person:
         width=rng.uniform(0.50, 0.58),
         height=rng.uniform(0.68, 0.76),
         eye_distance=rng.uniform(0.205, 0.245),
-        long_hair=bool(rng.random() < 0.5),  # noqa: PLR2004 - as many with as without
+        long_hair=bool(rng.random() < 0.5),  # noqa: PLR2004 - half of the people
         fringe=rng.uniform(-0.6, 0.6),
     )
 
@@ -160,7 +160,7 @@ def _draw_nose(canvas: _Canvas, person: _Person, features: Features) -> None:
     lifted = 0.035 * features.lip_raise
     bridge = [(-0.02, 0.06), (-0.055, 0.2 - lifted), (-0.05, 0.25 - lifted), (0.04, 0.265 - lifted)]
     canvas.stroke(bridge, 0.022, line)
-    if features.lip_raise > 0.3:  # noqa: PLR2004 - wrinkles come with a clear movement alone
+    if features.lip_raise > 0.3:  # noqa: PLR2004 - only a clear movement wrinkles the nose
         for sign in (-1, 1):
             canvas.stroke([(sign * 0.03, 0.03), (sign * 0.075, 0.075)], 0.018, line)
             canvas.stroke([(sign * 0.03, 0.075), (sign * 0.075, 0.12)], 0.018, line)
@@ -179,7 +179,7 @@ def _draw_eye(canvas: _Canvas, person: _Person, features: Features, sign: int) -
     canvas.ellipse((x, -0.004), radius, min(radius, opening * 1.02), person.iris)
     canvas.ellipse((x, -0.004), 0.026, min(0.026, opening * 0.9), _INK)
     canvas.ellipse((x + 0.016, -0.02), 0.011, 0.011, _WHITE)
-    # The lids cover what of the iris stands out of the opening.
+    # The lids cover the parts of the iris outside the opening of the eye.
     canvas.polygon([*upper, (outer[0], -0.14), (inner[0], -0.14)], person.skin)
     canvas.polygon([*lower, (inner[0], 0.13), (outer[0], 0.13)], person.skin)
     canvas.stroke(upper, 0.024, _INK)
@@ -194,7 +194,7 @@ def _draw_brow(canvas: _Canvas, person: _Person, features: Features, sign: int) 
     outer = (outer_x, y + 0.03 + 0.02 * features.brow_inner)
     arch = (sign * (person.eye_distance + 0.03), y - 0.05 - 0.02 * features.brow_raise)
     canvas.stroke(_curve(inner, arch, outer), 0.042, _darker(person.hair, 0.75))
-    if features.brow_together > 0.5:  # noqa: PLR2004 - the furrow comes with a clear frown alone
+    if features.brow_together > 0.5:  # noqa: PLR2004 - only a clear frown shows the furrow
         canvas.stroke([(sign * 0.028, -0.17), (sign * 0.022, -0.09)], 0.014, _darker(person.skin, 0.68))
 
 
@@ -211,24 +211,24 @@ def _draw_mouth(canvas: _Canvas, person: _Person, features: Features) -> None:
     upper, lower = _curve(left, top, right), _curve(right, bottom, left)
     lip = _shade(_darker(person.skin, 0.78), 30, -18, -8)
     thickness = 0.034 if features.mouth_open > -0.2 else 0.022  # noqa: PLR2004 - pressed lips are thin
-    if parted + max(features.lip_raise, 0.0) > 0.12:  # noqa: PLR2004 - below, the lips still touch
+    if parted + max(features.lip_raise, 0.0) > 0.12:  # noqa: PLR2004 - below it the lips still touch
         canvas.polygon([*upper, *lower], _MOUTH)
-        _draw_inside(canvas, upper, lower, features)
+        _draw_teeth_and_tongue(canvas, upper, lower, features)
         canvas.stroke(lower, thickness, lip)
     else:
-        canvas.stroke(_offset(upper, 0.028), thickness, lip)
+        canvas.stroke(_bent_down(upper, 0.028), thickness, lip)
     canvas.stroke(upper, thickness, _darker(lip, 0.82))
-    if features.mouth_slant > 0.4:  # noqa: PLR2004 - the fold comes with a clear smirk alone
+    if features.mouth_slant > 0.4:  # noqa: PLR2004 - only a clear smirk shows the fold
         fold = _curve((half_width + 0.03, 0.27), (half_width + 0.1, 0.33), (half_width + 0.06, 0.42))
         canvas.stroke(fold, 0.016, _darker(person.skin, 0.68))
 
 
-def _draw_inside(canvas: _Canvas, upper: list[Point], lower: list[Point], features: Features) -> None:
+def _draw_teeth_and_tongue(canvas: _Canvas, upper: list[Point], lower: list[Point], features: Features) -> None:
     below = list(reversed(lower))
     teeth = [(x, y + 0.42 * (under - y)) for (x, y), (_, under) in zip(upper, below, strict=True)]
     if features.mouth_width > -0.3:  # noqa: PLR2004 - a round mouth hides the teeth
         canvas.polygon([*upper, *reversed(teeth)], _TEETH)
-    if features.mouth_open > 0.6:  # noqa: PLR2004 - the tongue shows in a wide mouth alone
+    if features.mouth_open > 0.6:  # noqa: PLR2004 - only a wide-open mouth shows the tongue
         depth = below[len(below) // 2][1]
         canvas.ellipse((0.0, depth - 0.035), 0.075, 0.04, _TONGUE)
 
@@ -245,20 +245,20 @@ def _draw_fringe(canvas: _Canvas, person: _Person) -> None:
 
 
 def _curve(start: Point, control: Point, end: Point) -> list[Point]:
-    """A quadratic Bezier curve."""
+    """Return the points of a quadratic Bezier curve."""
     t = np.linspace(0, 1, _CURVE_POINTS)[:, None]
     points = (1 - t) ** 2 * np.array(start) + 2 * t * (1 - t) * np.array(control) + t**2 * np.array(end)
     return [(float(x), float(y)) for x, y in points]
 
 
-def _offset(points: Sequence[Point], down: float) -> list[Point]:
-    """The curve moved down in its middle, its ends where they were."""
+def _bent_down(points: Sequence[Point], down: float) -> list[Point]:
+    """Return a curve whose middle is moved ``down`` and whose ends stay where they are."""
     weights = np.sin(np.linspace(0, np.pi, len(points)))
     return [(x, y + down * float(weight)) for (x, y), weight in zip(points, weights, strict=True)]
 
 
-def _lit(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Light from one side, overall brightness, and grain."""
+def _with_light_and_grain(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Add light from one side, an overall brightness and grain to pixels [height, width, 3] in 0 to 255."""
     side = pixels.shape[0]
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)

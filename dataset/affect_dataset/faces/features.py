@@ -1,4 +1,4 @@
-"""How an expression, valence and arousal move the features of a drawn face."""
+"""The features of a drawn face, and how an expression, valence and arousal move them."""
 
 from dataclasses import dataclass, fields
 from typing import Final
@@ -11,26 +11,26 @@ class Features:
     """The positions of the movable parts of a face; 0 is at rest, and about -1 to 1 is a strong movement."""
 
     brow_raise: float = 0.0
-    """Both brows up, or down."""
+    """Above 0 both brows are raised, below 0 lowered."""
     brow_inner: float = 0.0
-    """The inner ends up (worry), or down (frown)."""
+    """Above 0 the inner ends of the brows are raised (worry), below 0 lowered (frown)."""
     brow_together: float = 0.0
     eye_open: float = 0.0
-    """Wide, or narrowed."""
+    """Above 0 the eyes are wide, below 0 narrowed."""
     mouth_curve: float = 0.0
-    """Corners up, or down."""
+    """Above 0 the corners of the mouth point up, below 0 down."""
     mouth_open: float = 0.0
-    """How far the lips part; below 0 they are pressed together."""
+    """Above 0 the lips part, below 0 they are pressed together."""
     mouth_width: float = 0.0
     mouth_slant: float = 0.0
-    """One corner up alone."""
+    """Above 0 one corner of the mouth is higher than the other."""
     lip_raise: float = 0.0
-    """The upper lip drawn up, and the nose wrinkled."""
+    """Above 0 the upper lip is drawn up and the nose wrinkled."""
     cheeks: float = 0.0
-    """Lifted and flushed."""
+    """Above 0 the cheeks are lifted and flushed."""
 
 
-_AT_THE_CENTRE: Final = {
+_TYPICAL_FEATURES: Final = {
     Expression.NEUTRAL: Features(),
     Expression.HAPPY: Features(
         brow_raise=0.2, eye_open=-0.25, mouth_curve=0.85, mouth_open=0.35, mouth_width=0.5, cheeks=1.0
@@ -71,7 +71,7 @@ _AT_THE_CENTRE: Final = {
     ),
 }
 
-CENTRES: Final = {
+TYPICAL_AFFECT: Final = {
     Expression.NEUTRAL: (0.0, 0.0),
     Expression.HAPPY: (0.65, 0.15),
     Expression.SAD: (-0.6, -0.35),
@@ -81,20 +81,21 @@ CENTRES: Final = {
     Expression.ANGER: (-0.5, 0.6),
     Expression.CONTEMPT: (-0.35, 0.2),
 }
-"""Valence and arousal in the middle of each expression, after Russell (1980), J. Pers. Soc. Psychol. 39(6)."""
+"""The typical valence and arousal of each expression, after Russell (1980), J. Pers. Soc. Psychol. 39(6)."""
 
-_BY_VALENCE: Final = Features(mouth_curve=0.7, cheeks=0.5, brow_inner=0.1)
-_BY_AROUSAL: Final = Features(eye_open=0.6, brow_raise=0.5, mouth_open=0.4)
-"""What a step of 1 away from the centre adds."""
+_PER_VALENCE: Final = Features(mouth_curve=0.7, cheeks=0.5, brow_inner=0.1)
+_PER_AROUSAL: Final = Features(eye_open=0.6, brow_raise=0.5, mouth_open=0.4)
+"""The change of the features when valence, or arousal, is 1 above the typical one."""
 
 
 def features_of(expression: Expression, valence: float, arousal: float) -> Features:
-    """The face that shows an expression with this valence and arousal, each in [-1, 1]."""
-    centre_valence, centre_arousal = CENTRES[expression]
-    moved = {
-        part.name: getattr(_AT_THE_CENTRE[expression], part.name)
-        + (valence - centre_valence) * getattr(_BY_VALENCE, part.name)
-        + (arousal - centre_arousal) * getattr(_BY_AROUSAL, part.name)
-        for part in fields(Features)
+    """Return the features of a face that shows an expression with this valence and arousal, each in [-1, 1]."""
+    typical = _TYPICAL_FEATURES[expression]
+    typical_valence, typical_arousal = TYPICAL_AFFECT[expression]
+    positions = {
+        feature.name: getattr(typical, feature.name)
+        + (valence - typical_valence) * getattr(_PER_VALENCE, feature.name)
+        + (arousal - typical_arousal) * getattr(_PER_AROUSAL, feature.name)
+        for feature in fields(Features)
     }
-    return Features(**moved)
+    return Features(**positions)

@@ -1,7 +1,7 @@
-"""Synthetic faces: drawn pictures whose expression, valence and arousal move brows, eyes and mouth.
+"""Synthetic faces: drawn pictures in which expression, valence and arousal move brows, eyes and mouth.
 
-They make every part of the project work on a machine without a data set. No model trained on them knows
-anything of real faces.
+They let every part of the project run on a machine that has no data set. A model trained on them has learned nothing
+about real faces.
 """
 
 import shutil
@@ -15,11 +15,11 @@ from PIL import Image
 
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, Expression
 from affect_dataset.faces.drawing import draw
-from affect_dataset.faces.features import CENTRES, features_of
+from affect_dataset.faces.features import TYPICAL_AFFECT, features_of
 from affect_dataset.samples import DatasetError, Progress, silent
 
 _SPREAD = 0.15
-"""Standard deviation of valence and arousal around the centre of their expression."""
+"""Standard deviation of valence and arousal around those typical of their expression."""
 _JPEG_QUALITY = 92
 
 
@@ -32,7 +32,7 @@ def draw_face(
         expression: moves brows, eyes and mouth most.
         valence: in [-1, 1]; bends the mouth.
         arousal: in [-1, 1]; opens eyes and mouth, lifts the brows.
-        rng: decides person, pose, light and noise.
+        rng: draws person, pose, light and noise.
         side: width and height in pixels.
     """
     return draw(features_of(expression, valence, arousal), rng, side)
@@ -43,15 +43,15 @@ def write_faces(out: Path, count: int, *, seed: int = 0, progress: Progress = si
 
     Args:
         out: a folder that is empty, or not there; it appears whole or not at all.
-        count: how many faces.
-        seed: decides every one of them.
-        progress: shown the faces as they are drawn.
+        count: number of faces.
+        seed: the same seed gives the same faces.
+        progress: wraps the loop over the faces.
 
     Raises:
         DatasetError: the folder holds something already, or cannot be written.
     """
     try:
-        # Renames need a name, which "." has not.
+        # The folder is renamed into place, and "." has no name.
         place = out.resolve()
         if place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise DatasetError(f"{out} is not empty: name a new folder for the synthetic faces")
@@ -65,13 +65,13 @@ def write_faces(out: Path, count: int, *, seed: int = 0, progress: Progress = si
 
 @contextmanager
 def _replacing(place: Path) -> Iterator[Path]:
-    """A folder in AffectNet's layout that takes its place when it is whole, and goes when it is not."""
+    """Yield an empty folder in AffectNet's layout, which is renamed to ``place`` once filled, or removed on an error."""
     partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
         for folder in ("images", "annotations"):
             (partial / folder).mkdir()
         yield partial
-        # mkdtemp makes folders that only their owner reads.
+        # mkdtemp makes folders that only their owner can read.
         partial.chmod(0o755)
         partial.replace(place)
     except BaseException:
@@ -81,7 +81,7 @@ def _replacing(place: Path) -> Iterator[Path]:
 
 def _write_face(folder: Path, number: int, rng: np.random.Generator) -> None:
     expression = Expression(number % len(Expression))
-    valence, arousal = np.clip(rng.normal(CENTRES[expression], _SPREAD), AFFECT_MIN, AFFECT_MAX).round(4)
+    valence, arousal = np.clip(rng.normal(TYPICAL_AFFECT[expression], _SPREAD), AFFECT_MIN, AFFECT_MAX).round(4)
     picture = draw_face(expression, float(valence), float(arousal), rng)
     picture.save(folder / "images" / f"{number}.jpg", quality=_JPEG_QUALITY)
     for part, value in (("exp", int(expression)), ("val", valence), ("aro", arousal)):

@@ -1,1 +1,1 @@
-"""The layouts that a data set can have on disk, each read into the same rows."""
+"""The layouts that a data set can have on disk; each has a reader that yields the same kind of rows."""

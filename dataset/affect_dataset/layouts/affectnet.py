@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-from affect_dataset.layouts.annotations import Npy
+from affect_dataset.layouts.annotations import NpyAnnotation
 from affect_dataset.rows import Row, Rows
 from affect_dataset.samples import DatasetError, Split
 
@@ -16,17 +16,17 @@ _EXPRESSION = "_exp.npy"
 
 
 def is_affectnet(folder: Path) -> bool:
-    """Whether a folder looks like this layout."""
+    """Whether a folder has AffectNet's two subfolders."""
     return (folder / _IMAGES).is_dir() and (folder / _ANNOTATIONS).is_dir()
 
 
 def affectnet_rows(folder: Path, *, prefix: str = "", fixed_split: Split | None = None) -> Rows:
-    """A row for each picture, and for each annotated id that has none.
+    """Return a row for each picture, and one for each annotated id that has no picture.
 
     Args:
         folder: holds `images` and `annotations`.
         prefix: put before each id.
-        fixed_split: what all its pictures are for.
+        fixed_split: the part of the split that all its pictures belong to, if the data set fixes it.
 
     Raises:
         DatasetError: there are no pictures.
@@ -47,9 +47,11 @@ def _rows(folder: Path, names: Sequence[str], prefix: str, fixed_split: Split | 
     stems, whole = Counter(PurePath(name).stem for name in names), set(names)
     for name in names:
         stem = PurePath(name).stem
-        # Two files of one id share annotations; the whole name then keeps their ids apart.
+        # Two files of one id share annotations; their whole names then keep their ids apart.
         identity = stem if stems[stem] == 1 and stem not in whole else name
-        expression, valence, arousal = (Npy(annotations, f"{stem}_{part}.npy") for part in ("exp", "val", "aro"))
+        expression, valence, arousal = (
+            NpyAnnotation(annotations, f"{stem}_{part}.npy") for part in ("exp", "val", "aro")
+        )
         yield Row(f"{prefix}{identity}", images / name, expression, valence, arousal, fixed_split)
 
 
@@ -58,5 +60,5 @@ def _is_picture(name: str) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    # Hidden files are a system's own notes, such as the ._ID.jpg that macOS leaves beside ID.jpg.
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names alone
+    # Hidden files belong to an operating system, such as the ._ID.jpg that macOS leaves beside ID.jpg.
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - only names are needed

@@ -1,11 +1,11 @@
-"""A data set in one CSV: the columns path, expression, valence, arousal and, if it fixes the split, split."""
+"""A data set in one CSV with the columns path, expression, valence, arousal and, if it fixes the split, split."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from affect_dataset.layouts.annotations import Text
+from affect_dataset.layouts.annotations import CsvAnnotation
 from affect_dataset.rows import Row, Rows
 from affect_dataset.samples import DatasetError, Split
 
@@ -14,15 +14,15 @@ COLUMNS: Final = ("path", "expression", "valence", "arousal")
 _SPLIT = "split"
 _EXPECTED = f"its header must be {','.join(COLUMNS)}, and {_SPLIT} if the split is fixed"
 
-# Cells by column; those of a row that is too long stand under None, those that a short one lacks are None.
 _Cells = Mapping[str | None, str | list[str] | None]
+"""Cells by column. Surplus cells of a row are a list under the key None; missing cells are None."""
 
 
 def csv_rows(table: Path) -> Rows:
-    """The rows of a CSV, paths being relative to its folder.
+    """Return the rows of a CSV, in which paths are relative to its folder.
 
     Raises:
-        DatasetError: it is no such CSV; the text names what is wrong with which row.
+        DatasetError: the file is no such CSV; the text says which row is wrong, and how.
     """
     try:
         with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -40,22 +40,23 @@ def csv_rows(table: Path) -> Rows:
 
 
 def has_columns(table: Path) -> bool:
-    """Whether a CSV's header is that of a data set."""
+    """Whether the header of a CSV is that of a data set."""
     try:
         with table.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             found = next(csv.reader(file), [])
     except (OSError, csv.Error):
         return False
-    return not _fault(found)
+    return not _header_problem(found)
 
 
 def _check_columns(table: Path, found: Sequence[str]) -> None:
-    fault = _fault(found)
-    if fault:
-        raise DatasetError(f"{table} {fault}: {_EXPECTED}")
+    problem = _header_problem(found)
+    if problem:
+        raise DatasetError(f"{table} {problem}: {_EXPECTED}")
 
 
-def _fault(found: Sequence[str]) -> str:
+def _header_problem(found: Sequence[str]) -> str:
+    """Return what is wrong with the columns of a header, as the end of a sentence; empty if nothing is."""
     missing = [column for column in COLUMNS if column not in found]
     if missing:
         return f"lacks {', '.join(missing)}"
@@ -69,14 +70,13 @@ def _rows(table: Path, reader: "csv.DictReader[str]") -> Iterator[Row]:
     seen: set[str] = set()
     for cells in reader:
         where = f"{table}, line {reader.line_num}"
-        # What csv puts under None are cells beyond the header's.
         if None in cells:
             raise DatasetError(f"{where}: more cells than the header has: quote a path that holds a comma")
         name = _cell(cells, "path")
         if not name or name in seen:
             raise DatasetError(f"{where}: the path is {'given twice' if name else 'empty'} ({name!r})")
         seen.add(name)
-        expression, valence, arousal = (Text(_cell(cells, column)) for column in COLUMNS[1:])
+        expression, valence, arousal = (CsvAnnotation(_cell(cells, column)) for column in COLUMNS[1:])
         yield Row(name, table.parent / name, expression, valence, arousal, _split(where, _cell(cells, _SPLIT)))
 
 

@@ -55,7 +55,7 @@ def run(order: FeatureOrder, report: Callable[[str], None]) -> list[Extracted]:
     assignment = divided(order, dataset, report)
     training, validation = (assignment.samples(dataset, part) for part in (Split.TRAIN, Split.VALIDATION))
     calibrate_random(bases, chosen, training, order.cache, report)
-    samples = [sample for sample in (*training, *validation) if order.shard.holds(sample.digest)]
+    samples = [sample for sample in (*training, *validation) if order.shard.contains(sample.digest)]
     return [
         Extracted(backbone, len(samples), extract(base, samples, cache_of(base, backbone, order.cache)))
         for backbone, base in bases.items()

@@ -65,7 +65,7 @@ def write_faces(out: Path, count: int, *, seed: int = 0, progress: Progress = si
 
 @contextmanager
 def _replacing(place: Path) -> Iterator[Path]:
-    """Yield an empty folder in AffectNet's layout, which is renamed to ``place`` once filled, or removed on an error."""
+    """Yield an empty folder in AffectNet's layout, renamed to ``place`` when it is filled, or removed on an error."""
     partial = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
         for folder in ("images", "annotations"):

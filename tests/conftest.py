@@ -56,13 +56,20 @@ def faces(tmp_path_factory):
     return once(tmp_path_factory, "faces", lambda folder: write_faces(folder, FACES))
 
 
+def quick_training(*arguments: object) -> None:
+    """`affect-train` as a process of its own, whose pretrained networks are tiny ones."""
+    words = [sys.executable, "-m", "affect_testbed.quick_training", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, faces):
-    """A models directory as `affect-train` leaves it: a fused MobileNetV2, and the custom CNN as a pair."""
+    """A models directory as `affect-train` leaves it: a fused model of mobilenet_v2, and the custom CNN as a pair."""
 
     def train(folder: Path) -> None:
-        command(
-            "affect-train", "--data", faces, "--models", folder, "--cache", folder.with_name("cache"),
+        quick_training(
+            "--data", faces, "--models", folder, "--cache", folder.with_name("cache"),
             "--backbones", "mobilenet_v2,custom_cnn", "--weights", "none", "--epochs", "3", "--learning-rate", "0.003",
             "--with-encoded-signature",
         )  # fmt: skip

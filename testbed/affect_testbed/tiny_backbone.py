@@ -1,13 +1,6 @@
-"""A backbone of two convolutions that only tests register: it stands in for a pretrained one where any network does.
+"""A backbone of two convolutions that only tests register: it stands in for a pretrained one where any network does."""
 
-    python -m affect_testbed.tiny_backbone MODULE [ARGUMENT...]
-
-runs one of the project's commands, named by its module, as a process that knows it.
-"""
-
-import runpy
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -32,7 +25,7 @@ def registered(*, for_training: bool) -> Iterator[str]:
         )
 
         constructions = CONSTRUCTIONS
-        constructions[NAME] = Pretrained(_network, scaled_to_minus_one_to_one)
+        constructions[NAME] = Pretrained(tiny_network, scaled_to_minus_one_to_one)
     BACKBONES[NAME] = ROW
     try:
         yield NAME
@@ -41,7 +34,7 @@ def registered(*, for_training: bool) -> Iterator[str]:
         constructions.pop(NAME, None)
 
 
-def _network(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
+def tiny_network(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
     """Pictures in [-1, 1], float32 [n, h, w, 3], to maps, float32 [n, h/16, w/16, 16]."""
     import keras  # noqa: PLC0415 - whoever only asks for its models needs no Keras
 
@@ -56,14 +49,3 @@ def _network(*, include_top: bool, weights: str | None, input_shape: tuple[int, 
         maps = keras.layers.BatchNormalization(name=f"tiny_norm_{number}")(maps)
         maps = keras.layers.ReLU(name=f"tiny_relu_{number}")(maps)
     return keras.Model(pictures, maps, name=NAME)
-
-
-def main(words: list[str]) -> Mapping[str, Any]:
-    """Run a module as ``python -m`` does."""
-    module, sys.argv[1:] = words[0], words[1:]
-    with registered(for_training=module.startswith("affect_training")):
-        return runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -53,9 +53,13 @@ class Reader:
         model_server = tools / "tensorflow_model_server"
         model_server.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec {shlex.join(server_command())} "$@"\n')
         model_server.chmod(0o755)
+        # What is trained need not be large; which networks there are, and every option, is as in the documents.
+        training = tools / "affect-train"
+        training.write_text(f'#!/bin/sh\nexec {sys.executable} -m affect_testbed.quick_training "$@"\n')
+        training.chmod(0o755)
         (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
         self._environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}:{tools}:{os.environ['PATH']}",
+            "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "AFFECT_HTTP_PORT": str(self._ports[8080]),
             "AFFECT_GRPC_PORT": str(self._ports[9090]),
             "AFFECT_DRAIN_DELAY_S": "0",

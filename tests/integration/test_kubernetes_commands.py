@@ -109,6 +109,8 @@ class Cluster:
             return [*process.server_command(), *rest]
         if program == "python":
             return [sys.executable, *rest]
+        if program == "affect-train":
+            return [sys.executable, "-m", "affect_testbed.quick_training", *rest]
         return [str(Path(sys.executable).with_name(program)), *rest]
 
     def models(self) -> Any:

@@ -145,7 +145,7 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 def _prune(options: argparse.Namespace) -> int:
     with _locked(options.models):
-        found = (pruning.superfluous if options.dry_run else pruning.prune)(options.models, options.keep)
+        found = (pruning.prunable_versions if options.dry_run else pruning.prune)(options.models, options.keep)
     for directory in found:
         print(f"{'would delete' if options.dry_run else 'deleted'} {directory}")  # noqa: T201
     if not found:

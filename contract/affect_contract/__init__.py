@@ -1,1 +1,4 @@
-"""What all parts of Affect agree on; imports no TensorFlow and no web framework."""
+"""The contract: names, shapes, errors and messages on which all parts of Affect agree.
+
+It imports no TensorFlow and no web framework.
+"""

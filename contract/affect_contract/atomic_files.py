@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whenever the process dies."""
+"""Writing files so that they are whole or not there at all, even if the process dies meanwhile."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
-    """Replace ``path`` by ``data`` (text as UTF-8) so that a reader sees the old file or the new one, whole.
+    """Replace ``path`` by ``data`` (text as UTF-8) so that a reader sees either the old file or the new one, whole.
 
     Raises:
         OSError: the folder cannot be written.
@@ -20,7 +20,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)
             file.flush()
-            # mkstemp makes files that only their owner reads; these are read by servers of other users.
+            # mkstemp makes files that only their owner can read; servers that run as other users read these.
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -35,7 +35,7 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: the folder cannot be written.
-        ValueError: the document holds a number that JSON cannot say, such as NaN.
+        ValueError: the document holds a number that JSON cannot express, such as NaN.
     """
     write_atomically(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
 

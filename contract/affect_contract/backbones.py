@@ -1,6 +1,6 @@
-"""Every backbone, in one table: what each is, wherever only its name is known.
+"""The table of the backbones, for every part that knows a backbone only by its name.
 
-Training adds to each row how the network is built and scaled (`affect_training.networks.backbones`).
+Training adds to each row how the network is built and its input scaled (`affect_training.networks.backbones`).
 """
 
 from collections.abc import Iterable
@@ -12,18 +12,18 @@ from pydantic import AfterValidator, Field
 
 @dataclass(frozen=True)
 class Backbone:
-    """What is known of a convolutional base without building it."""
+    """The facts about a convolutional base that are known without building it."""
 
     display_name: str
-    """How plots and reports call it."""
+    """Its name in plots and reports."""
     is_pretrained: bool
-    """Whether it starts from ImageNet weights; else it is trained from scratch."""
+    """Whether ImageNet weights exist for it; otherwise it is trained from scratch."""
     shares_base: bool
-    """Whether both tasks may stand on one base, which a fused model then runs once."""
+    """Whether the heads of both tasks may share one base, which a fused model then runs only once."""
     colour: str
-    """Of its curves and bars, as ``#rrggbb``, from Okabe and Ito's palette, whose colours all eyes tell apart."""
+    """The colour of its curves and bars, ``#rrggbb``, from Okabe and Ito's palette for colour-blind readers."""
     marker: str
-    """Of its points, by matplotlib's letter."""
+    """The marker of its points, by matplotlib's letter."""
 
 
 BACKBONES: Final[dict[str, Backbone]] = {
@@ -31,22 +31,22 @@ BACKBONES: Final[dict[str, Backbone]] = {
     "densenet121": Backbone("DenseNet121", is_pretrained=True, shares_base=True, colour="#D55E00", marker="s"),
     "custom_cnn": Backbone("custom CNN", is_pretrained=False, shares_base=False, colour="#009E73", marker="^"),
 }
-"""By name, in the order in which they are listed, asked and drawn."""
+"""The backbones by name, in the order in which they are listed, asked and drawn."""
 
 STUDY_BACKBONES: Final = ("mobilenet_v2", "densenet121")
-"""Those that the study compared, which are trained unless others are named."""
+"""The backbones that the study compared; they are trained unless others are named."""
 
 
 def pretrained_backbones() -> list[str]:
-    """The backbones that ImageNet weights exist for, in the order of the table."""
+    """Return the names of the backbones for which ImageNet weights exist, in the order of the table."""
     return [name for name, backbone in BACKBONES.items() if backbone.is_pretrained]
 
 
 def require_backbone(name: str) -> str:
-    """Give the name back.
+    """Return ``name`` if it is that of a backbone.
 
     Raises:
-        ValueError: no backbone has it.
+        ValueError: it is not.
     """
     if name not in BACKBONES:
         raise ValueError(f"{name!r} is no backbone: choose from {', '.join(BACKBONES)}")
@@ -62,6 +62,6 @@ BackboneName = Annotated[str, AfterValidator(require_backbone), Field(json_schem
 
 
 def in_order(names: Iterable[str]) -> list[BackboneName]:
-    """These names, each once, in the order of the table."""
+    """Return the names, each once, in the order of the table."""
     wanted = set(names)
     return [name for name in BACKBONES if name in wanted]

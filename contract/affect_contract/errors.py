@@ -1,4 +1,4 @@
-"""One table for every way a prediction can fail; no surface keeps a mapping of its own."""
+"""The errors of predictions, in one table that the HTTP and gRPC servers and the clients read."""
 
 from enum import StrEnum
 from typing import ClassVar, Final, NamedTuple
@@ -24,11 +24,11 @@ class ErrorCode(StrEnum):
 
 
 class Fault(NamedTuple):
-    """How one code looks on each surface."""
+    """The statuses that one code has over HTTP and gRPC."""
 
     http: int
     grpc: str | None
-    """A ``grpc.StatusCode`` name, so that this module imports no transport; None where only HTTP has it."""
+    """The name of a ``grpc.StatusCode``, since this module imports no transport; None for a code of HTTP alone."""
     retryable: bool = False
     """Whether the same request may succeed a moment later."""
 
@@ -52,12 +52,12 @@ FAULTS: Final = {
 
 
 class AffectError(Exception):
-    """Base of everything the gateway and the clients raise on purpose.
+    """The base of all errors that the gateway and the clients raise on purpose.
 
     Args:
-        detail: one sentence for the caller: what was wrong and what to do.
-        request_id: the request it belongs to, once that is known.
-        retry_after_s: how long to wait before the same request is worth sending again, in seconds.
+        detail: one sentence for the caller that says what is wrong and what to do about it.
+        request_id: the id of the request, once it is known.
+        retry_after_s: seconds to wait before the same request is worth sending again.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
@@ -74,84 +74,84 @@ class AffectError(Exception):
 
 
 class InvalidImage(AffectError):
-    """The bytes are no still JPEG, PNG or WebP picture that can be decoded."""
+    """The bytes are not those of a still JPEG, PNG or WebP picture that can be decoded."""
 
     code = ErrorCode.INVALID_IMAGE
 
 
 class InvalidRequest(AffectError):
-    """A parameter, a part or the JSON around the picture is wrong."""
+    """A parameter, a part of the form or the JSON around the picture is wrong."""
 
     code = ErrorCode.INVALID_REQUEST
 
 
 class TooLarge(AffectError):
-    """More bytes, pixels or pictures than the gateway takes."""
+    """The request has more bytes, pixels or pictures than the gateway accepts."""
 
     code = ErrorCode.TOO_LARGE
 
 
 class UnsupportedMediaType(AffectError):
-    """The declared content type is none that carries a picture here."""
+    """The declared content type is none of those in which a picture can be sent."""
 
     code = ErrorCode.UNSUPPORTED_MEDIA_TYPE
 
 
 class Unauthorized(AffectError):
-    """No key, or a key that is not accepted."""
+    """The request has no key, or one that is not accepted."""
 
     code = ErrorCode.UNAUTHORIZED
 
 
 class UnknownModel(AffectError):
-    """A backbone, version or label that is not served."""
+    """The backbone, version or label asked for is not served."""
 
     code = ErrorCode.UNKNOWN_MODEL
 
 
 class Overloaded(AffectError):
-    """More requests at once than can be answered in time."""
+    """There are more requests at once than can be answered in time."""
 
     code = ErrorCode.OVERLOADED
 
 
 class ModelNotReady(AffectError):
-    """The model exists and is not, or no longer, able to answer."""
+    """The model exists but cannot answer yet, or no longer."""
 
     code = ErrorCode.MODEL_NOT_READY
 
 
 class BackendError(AffectError):
-    """The model runtime answered something that cannot be used."""
+    """The model runtime failed, or answered something that cannot be used."""
 
     code = ErrorCode.BACKEND_ERROR
 
 
 class Internal(AffectError):
-    """A defect of the gateway itself."""
+    """The gateway itself has a defect."""
 
     code = ErrorCode.INTERNAL
 
 
 class DeadlineExceeded(AffectError):
-    """The time the caller gave ran out."""
+    """The time that the caller allowed has run out."""
 
     code = ErrorCode.DEADLINE_EXCEEDED
 
 
 class NotFound(AffectError):
-    """No such route."""
+    """The gateway has no such route."""
 
     code = ErrorCode.NOT_FOUND
 
 
 class MethodNotAllowed(AffectError):
-    """The route exists, for another method."""
+    """The route exists, but not for this method."""
 
     code = ErrorCode.METHOD_NOT_ALLOWED
 
 
 class RequestTimeout(AffectError):
-    """The body came too slowly."""
+    """The body of the request arrived too slowly."""
 
     code = ErrorCode.REQUEST_TIMEOUT

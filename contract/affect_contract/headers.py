@@ -1,17 +1,17 @@
-"""Names of the HTTP headers and gRPC metadata that travel with a request and its answer."""
+"""The names of the HTTP headers and gRPC metadata of requests and answers."""
 
 from typing import Final
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
-"""Taken from the request or made, always returned; in gRPC metadata, in lower case, it is taken alike."""
+"""The request's id, taken from the caller or generated, and always returned. gRPC callers send it in lower case."""
 TIMEOUT_HEADER: Final = "Affect-Timeout-Ms"
-"""Milliseconds that the caller of the HTTP API waits; gRPC has deadlines of its own."""
+"""Milliseconds that a caller of the HTTP API is willing to wait; gRPC has deadlines of its own."""
 LONGEST_TIMEOUT_MS: Final = 24 * 60 * 60 * 1000
-"""The most that the header may say: a day."""
+"""The largest value of that header: a day."""
 
 CODE_METADATA: Final = "affect-code"
-"""Trailing metadata: the error's code, since several share one gRPC status."""
+"""Trailing metadata with the error's code, since several codes share one gRPC status."""
 REQUEST_ID_METADATA: Final = "affect-request-id"
-"""Trailing metadata: the request's id."""
+"""Trailing metadata with the request's id."""
 RETRY_AFTER_METADATA: Final = "affect-retry-after-ms"
-"""Trailing metadata of an error that passes: milliseconds before the same request is worth sending again."""
+"""Trailing metadata of a temporary error: milliseconds before the same request is worth sending again."""

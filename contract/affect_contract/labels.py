@@ -5,7 +5,7 @@ from typing import Final
 
 
 class Expression(IntEnum):
-    """AffectNet's expression ids; a model's probabilities stand in this order."""
+    """The expressions by AffectNet's ids; a model's probabilities are in this order."""
 
     NEUTRAL = 0
     HAPPY = 1
@@ -23,8 +23,8 @@ class Expression(IntEnum):
 
 
 LABELS: Final = tuple(expression.label for expression in Expression)
-"""Label names in id order."""
+"""The labels of all expressions, in the order of their ids."""
 
 AFFECT_MIN: Final = -1.0
 AFFECT_MAX: Final = 1.0
-"""Valence and arousal both lie in [AFFECT_MIN, AFFECT_MAX], unitless."""
+"""Valence and arousal are unitless and lie in [AFFECT_MIN, AFFECT_MAX]."""

@@ -1,4 +1,4 @@
-"""Predictions as messages of the gRPC API and back; server and clients share the one translation."""
+"""Conversion of predictions to and from the messages of the gRPC API, for the server and the clients."""
 
 from affect_contract.outputs import SCALARS
 from affect_contract.proto.affect.v1 import affect_pb2
@@ -6,7 +6,7 @@ from affect_contract.schemas import AnsweringModel, Prediction
 
 
 def prediction_to_proto(prediction: Prediction) -> affect_pb2.PredictResponse:
-    """The message that says what ``prediction`` says; floats become float32, which they were before."""
+    """Return a prediction as a message; its floats become float32, as the model gave them."""
     return affect_pb2.PredictResponse(
         expression=prediction.expression,
         expression_id=prediction.expression_id,
@@ -20,10 +20,10 @@ def prediction_to_proto(prediction: Prediction) -> affect_pb2.PredictResponse:
 
 
 def prediction_from_proto(message: affect_pb2.PredictResponse) -> Prediction:
-    """The prediction in a message.
+    """Return the prediction in a message.
 
     Raises:
-        ValueError: it holds what no gateway answers.
+        ValueError: the message holds values that no gateway answers with.
     """
 
     def optional(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Every output of a network, in one table: signatures, answers, messages, evaluation and plots loop over it."""
+"""The table of a network's outputs, over which signatures, answers, messages, evaluation and plots loop."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS
 
 
 class Task(StrEnum):
-    """What a head is trained for."""
+    """The task that a head of the network is trained for."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
@@ -16,32 +16,32 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class Output:
-    """One output, float32 [n, *shape]."""
+    """One output of a network, float32 [n, *shape]."""
 
     name: str
-    """In signatures, answers, messages and metrics."""
+    """Its name in signatures, answers, messages and metrics."""
     task: Task
-    """The head that gives it."""
+    """The task of the head that has this output."""
     shape: tuple[int, ...]
-    """Of one picture's value; () for a scalar."""
+    """The shape of the value for one picture; () for a scalar."""
     low: float
     high: float
     """Every value lies in [low, high]."""
     initial: str
-    """What heads its columns where there is little room."""
+    """The letter that stands for it in narrow tables and plots."""
 
     @property
     def is_scalar(self) -> bool:
-        """Whether it is one number a picture, scored by RMSE, MAE, CORR, SAGR and CCC; else it is a distribution."""
+        """Whether it is one number per picture, scored by RMSE, MAE, CORR, SAGR and CCC; if not, a distribution."""
         return self.shape == ()
 
 
 PROBABILITIES: Final = "probabilities"
-"""The distribution over `labels.Expression`, in id order; each row sums to 1."""
+"""The probability of each `labels.Expression`, in the order of their ids; each row sums to 1."""
 VALENCE: Final = "valence"
-"""From -1, displeased, to 1, pleased."""
+"""How pleased the face looks, from -1, displeased, to 1, pleased."""
 AROUSAL: Final = "arousal"
-"""From -1, calm, to 1, excited."""
+"""How excited the face looks, from -1, calm, to 1, excited."""
 
 OUTPUTS: Final = {
     output.name: output
@@ -51,14 +51,14 @@ OUTPUTS: Final = {
         Output(AROUSAL, Task.REGRESSION, (), AFFECT_MIN, AFFECT_MAX, "A"),
     )
 }
-"""By name. A regression head gives its scalars in this order, as columns."""
+"""The outputs by name. The columns of a regression head are its scalars, in this order."""
 
 SCALARS: Final = tuple(output for output in OUTPUTS.values() if output.is_scalar)
-"""The outputs that are one number a picture, in the order of their columns."""
+"""The outputs that are one number per picture, in the order of their columns."""
 
 SCALAR_NAMES: Final = tuple(output.name for output in SCALARS)
 
 
 def outputs_of(task: Task) -> tuple[Output, ...]:
-    """The outputs of a task's head, in order."""
+    """Return the outputs of a task's head, in order."""
     return tuple(output for output in OUTPUTS.values() if output.task is task)

@@ -1,7 +1,7 @@
-"""Encoded picture to model input: the one definition, used by training, serving, evaluation and clients.
+"""Decoding a picture into the input of a model: the one definition for training, serving, evaluation and clients.
 
-The whole picture is squashed to `SIDE` x `SIDE`; a picture of that size passes through untouched to the bit.
-Colour profiles are ignored, as the decoders of TensorFlow ignore them.
+The whole picture is resized to `SIDE` x `SIDE`, whatever its proportions; a picture of that size keeps its pixels.
+Colour profiles are ignored, as TensorFlow's decoders ignore them.
 """
 
 import io
@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from affect_contract.errors import InvalidImage, TooLarge
 
 PREPROCESS_VERSION: Final = 1
-"""Raised by every change that moves a single output value; cached features and exported models carry it."""
+"""Increased by every change that alters any output value; cached features and exported models record it."""
 
 SIDE: Final = 224
 CHANNELS: Final = 3
@@ -29,12 +29,12 @@ MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/w
 MAX_IMAGE_BYTES: Final = 10 * 2**20
 MAX_PIXELS: Final = 40_000_000
 HARD_MAX_PIXELS: Final = 178_956_970
-"""Pillow itself refuses any larger picture."""
+"""The largest picture that Pillow opens."""
 
 _JPEG_MAGIC: Final = b"\xff\xd8"
 _START_OF_SCAN: Final = b"\xff\xda"
 _MAX_SCANS: Final = 30
-"""Of a JPEG, thumbnails and further pictures included; encoders write ten for one picture."""
+"""The most scans in a JPEG, with those of thumbnails and further pictures; encoders write about ten for a picture."""
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _WHITE: Final = (255, 255, 255, 255)
 _OPAQUE_MODES: Final = ("RGB", "L", "1", "CMYK", "YCbCr")
@@ -48,27 +48,27 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture upright, by its EXIF orientation (EXIF 2.32, tag 0x0112)."""
+"""The transposition that turns a picture upright, by its EXIF orientation (EXIF 2.32, tag 0x0112)."""
 
 
 def preprocess(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or WebP picture into what every backbone takes.
+    """Decode a JPEG, PNG or WebP picture into the input of every backbone.
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; transparency is laid on
-    white; bilinear resize with antialias.
+    The EXIF orientation is applied; grey, palette, CMYK and 16-bit pictures become RGB; transparent pixels are laid
+    on white; the resize is bilinear with antialiasing.
 
     Args:
         data: the encoded picture; its format is found from the bytes.
-        max_bytes: the most bytes taken.
-        max_pixels: the most pixels taken, read from the header before anything is decoded; at most
-            `HARD_MAX_PIXELS`.
+        max_bytes: the most bytes that are accepted.
+        max_pixels: the most pixels that are accepted, at most `HARD_MAX_PIXELS`; they are read from the header, before
+            anything is decoded.
 
     Returns:
         uint8 [224, 224, 3], RGB, C-contiguous.
 
     Raises:
-        TooLarge: more than ``max_bytes`` bytes or ``max_pixels`` pixels.
-        InvalidImage: empty, of another format, animated, truncated, corrupt, or a JPEG of too many scans.
+        TooLarge: the picture has more than ``max_bytes`` bytes or ``max_pixels`` pixels.
+        InvalidImage: it is empty, of another format, animated, truncated, corrupt, or a JPEG with too many scans.
     """
     if not data:
         raise InvalidImage("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
@@ -86,13 +86,13 @@ def preprocess(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
     if image.size != (SIDE, SIDE):
-        # Pillow's bilinear filter widens with the scale when it shrinks: that is the antialias.
+        # Pillow's bilinear filter widens as it shrinks a picture, which is the antialiasing.
         image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return np.array(image, dtype=np.uint8)
 
 
 def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG that goes over all its pixels again and again: 60 bytes a time kept a processor busy for 25 ms."""
+    """Refuse a JPEG with many scans: each can be 60 bytes and still keeps a processor busy for 25 ms."""
     if data[:2] == _JPEG_MAGIC and (scans := data.count(_START_OF_SCAN)) > _MAX_SCANS:
         raise InvalidImage(f"the JPEG has {scans:,} scans, more than the {_MAX_SCANS} taken: save it anew")
 
@@ -120,7 +120,7 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def _check_declared_size(data: bytes, max_pixels: int) -> None:
-    """Check the size in a PNG's or WebP's first chunk, before Pillow reads on or sets a whole canvas aside.
+    """Check the size in the first chunk of a PNG or WebP, before Pillow reads on or allocates the whole canvas.
 
     Source: PNG (third edition), section 11.2.1; RFC 9649, sections 2.5 to 2.7 (lossy, lossless, extended WebP).
     """
@@ -148,13 +148,13 @@ def _webp_canvas(data: bytes) -> tuple[int, int]:
 
 
 def _refuse_animation(image: Image.Image) -> None:
-    # A phone's JPEG may carry further pictures (format MPO); its first one is the photograph.
+    # A phone's JPEG may hold further pictures (format MPO); its first one is the photograph.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise InvalidImage("the picture is animated: send one still picture")
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation, or None; broken EXIF data counts as none, as in browsers."""
+    """Return the EXIF orientation, or None; broken EXIF data counts as none, as in browsers."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error):

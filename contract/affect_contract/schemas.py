@@ -1,4 +1,4 @@
-"""The bodies of the HTTP API, as pydantic models; clients read answers with the same ones."""
+"""The bodies of the HTTP API as pydantic models, which the gateway writes and the clients read."""
 
 from typing import Annotated
 
@@ -13,28 +13,28 @@ Affect = Annotated[float, Field(ge=AFFECT_MIN, le=AFFECT_MAX)]
 
 
 class _Body(BaseModel):
-    """Immutable, and documented by the docstrings of its fields."""
+    """The base of all bodies: immutable, and documented by the docstrings of the fields."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class EncodedPicture(_Body):
-    """A picture inside JSON."""
+    """A picture that is sent as JSON."""
 
     image: str
     """The bytes of a JPEG, PNG or WebP file, in base64."""
 
 
 class AnsweringModel(_Body):
-    """What produced an answer."""
+    """The backbone, and the versions of its models, that produced an answer."""
 
     backbone: BackboneName
     versions: dict[str, int]
-    """Version that answered, by model name."""
+    """The version that answered, by model name."""
 
 
 class Prediction(_Body):
-    """Expression, valence and arousal of one picture; a task that is not served leaves its fields null."""
+    """The expression, valence and arousal in one picture; the fields of a task that is not served are null."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -56,34 +56,34 @@ class Prediction(_Body):
     expression: str | None
     """The most probable expression."""
     expression_id: Annotated[int, Field(ge=0, lt=len(LABELS))] | None
-    """Its AffectNet id."""
+    """AffectNet's id of the most probable expression."""
     confidence: float | None
-    """Its probability."""
+    """The probability of the most probable expression."""
     probabilities: dict[str, float] | None
-    """All eight probabilities by label, unrounded; they sum to 1."""
+    """The probabilities of all eight expressions by label, unrounded; they sum to 1."""
     valence: Affect | None
-    """From -1, displeased, to 1, pleased."""
+    """How pleased the face looks, from -1, displeased, to 1, pleased."""
     arousal: Affect | None
-    """From -1, calm, to 1, excited."""
+    """How excited the face looks, from -1, calm, to 1, excited."""
     model: AnsweringModel
     request_id: str
 
 
 class Failure(_Body):
-    """Why one picture of a batch has no answer."""
+    """The reason why one picture of a batch has no answer."""
 
     code: ErrorCode
     detail: str
 
 
 class FailedPicture(_Body):
-    """The place of a failed picture in a batch."""
+    """The result of a picture in a batch that could not be answered."""
 
     error: Failure
 
 
 class BatchPrediction(_Body):
-    """One result a picture, in the order they were sent."""
+    """One result per picture, in the order in which they were sent."""
 
     results: list[Prediction | FailedPicture]
 
@@ -96,11 +96,11 @@ class VersionStatus(_Body):
     """START, LOADING, AVAILABLE, UNLOADING or END, as TensorFlow Serving names them."""
     labels: list[str]
     problem: str | None = None
-    """Why it is never asked, although it is there."""
+    """Why this version is never asked, although it exists; null where nothing is wrong."""
 
 
 class ModelStatus(_Body):
-    """One served model."""
+    """A served model and its versions."""
 
     name: str
     backbone: BackboneName
@@ -109,25 +109,25 @@ class ModelStatus(_Body):
 
 
 class ModelList(_Body):
-    """Everything that is served."""
+    """All models that are served."""
 
     default_backbone: BackboneName
     models: list[ModelStatus]
     problem: str | None = None
-    """What of the models directory cannot be followed, while what was served before is served on."""
+    """Why a change of the models directory cannot be followed; the versions served before it are still served."""
 
 
 class Readiness(_Body):
     """Whether every configured backbone can answer."""
 
     waiting_for: list[str]
-    """The names of those that cannot."""
+    """The names of the backbones that cannot answer yet."""
     reasons: dict[str, str] = {}
-    """Why each cannot."""
+    """Why each of them cannot answer yet, by name."""
 
 
 class Problem(_Body):
-    """RFC 9457 problem details with the contract's code."""
+    """An error as problem details (RFC 9457), with its code in the contract."""
 
     type: str = "about:blank"
     title: str

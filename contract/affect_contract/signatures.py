@@ -1,4 +1,4 @@
-"""The signatures of every servable: their names and shapes, and whether a model or a request keeps to them."""
+"""The signatures of every servable model, and the comparison of models and requests with them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -10,19 +10,19 @@ from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 
 SERVING_SIGNATURE: Final = "serving_default"
 IMAGES_INPUT: Final = "images"
-"""uint8 [N, 224, 224, 3], RGB."""
+"""The input of `SERVING_SIGNATURE`, uint8 [N, 224, 224, 3], RGB."""
 
 ENCODED_SIGNATURE: Final = "encoded_images"
 ENCODED_INPUT: Final = "encoded_images"
-"""string [N], JPEG or PNG bytes."""
+"""The input of `ENCODED_SIGNATURE`, string [N], the bytes of JPEG or PNG files."""
 
 MAX_BATCH_SIZE: Final = 32
 ALLOWED_BATCH_SIZES: Final = (1, 2, 4, 8, 16, MAX_BATCH_SIZE)
-"""Batch sizes a server pads to, so that less than half of a batch is padding; each has a warm-up record."""
+"""The batch sizes that a server pads to, so that less than half of a batch is padding; each has a warm-up record."""
 
 
 def mismatch(model: ServedModel, signatures: Mapping[str, pb.SignatureDef]) -> str | None:
-    """What differs, as the end of a sentence; None where nothing does."""
+    """Return how a model's signatures differ from the contract, as the end of a sentence; None if they do not."""
     if SERVING_SIGNATURE not in signatures:
         return f"it has no signature {SERVING_SIGNATURE}"
     signature = signatures[SERVING_SIGNATURE]
@@ -41,7 +41,7 @@ def mismatch(model: ServedModel, signatures: Mapping[str, pb.SignatureDef]) -> s
 
 
 def request_mismatch(inputs: Mapping[str, pb.TensorProto], signature: pb.SignatureDef) -> str | None:
-    """What keeps a request's inputs from ``signature``, as the end of a sentence; None where nothing does."""
+    """Return how a request's inputs differ from ``signature``, as the end of a sentence; None if they do not."""
     if set(inputs) != set(signature.inputs):
         return f"its inputs are {_names(inputs)}, not {_names(signature.inputs)}"
     for name, tensor in inputs.items():
@@ -66,7 +66,7 @@ def _difference(tensor: pb.TensorInfo, dtype: int, shape: tuple[int, ...]) -> st
 
 
 def _fits(sides: Sequence[int], wanted: pb.TensorShapeProto) -> bool:
-    """Whether a tensor of these sides may go where ``wanted`` is declared; -1 there is any length from 1."""
+    """Whether a tensor with these sides has the shape ``wanted``, in which -1 is any length from 1."""
     declared = [-1] * len(sides) if wanted.unknown_rank else _sides(wanted)
     return len(sides) == len(declared) and all(
         side > 0 and length in (-1, side) for side, length in zip(sides, declared, strict=True)

@@ -1,1 +1,4 @@
-"""The owner of the models directory: what it holds, what is served of it, and every change. It asks no network."""
+"""The models directory: reading and checking it, publishing versions into it, and changing which are served.
+
+Nothing here makes a network call.
+"""

@@ -1,4 +1,4 @@
-"""Everything in a models directory that would stop a TensorFlow Serving, or keep a version from being served."""
+"""Finding everything in a models directory that would stop TensorFlow Serving or keep a version from being served."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -21,46 +21,47 @@ Parsed = TypeVar("Parsed", bound=Message)
 Result = TypeVar("Result")
 
 _MAX_WARMUP_RECORDS: Final = 1000
-_LEAST: Final = {"batch_timeout_micros": 0, "max_enqueued_batches": 1, "num_batch_threads": 1}
-"""The least that a setting of the batching file may be."""
+_MINIMA: Final = {"batch_timeout_micros": 0, "max_enqueued_batches": 1, "num_batch_threads": 1}
+"""The smallest value that the server accepts, by setting of the batching file."""
 
 
 def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
-    """What is wrong, a sentence each; empty where nothing is.
+    """Return the problems of a models directory, a sentence each.
 
     Args:
         root: the models directory.
-        mount: where the model server sees it, if that is to be held against `models.config` too.
+        mount: the path at which the model server has it, if the paths in `models.config` are to be checked too.
     """
     problems: list[str] = []
-    limit = _tried(problems, _largest_batch, root / BATCHING_FILE)
-    _tried(problems, _parsed, root / MONITORING_FILE, server_files_pb2.MonitoringConfig())
-    for config in _tried(problems, _configs, root) or ():
-        entry = _tried(problems, store.entry_of, config, root)
+    max_batch_size = _run_check(problems, _max_batch_size, root / BATCHING_FILE)
+    _run_check(problems, _parse_server_file, root / MONITORING_FILE, server_files_pb2.MonitoringConfig())
+    for config in _run_check(problems, _configs, root) or ():
+        entry = _run_check(problems, store.entry_of, config, root)
         if entry is None:
             continue
         _check_base_path(problems, root, entry, mount)
         for version in entry.versions:
-            _check_version(problems, entry.name, entry.directory(root) / str(version), limit)
+            _check_version(problems, entry.name, entry.directory(root) / str(version), max_batch_size)
     return problems
 
 
 def check_versions(root: Path, entries: store.Entries, versions: Mapping[str, int]) -> list[str]:
-    """What is wrong with one version each of some models, a sentence each; empty where nothing is."""
+    """Return the problems of one version of each of some models, a sentence each."""
     problems: list[str] = []
-    limit = _tried(problems, _largest_batch, root / BATCHING_FILE) if (root / BATCHING_FILE).exists() else None
+    batching_file = root / BATCHING_FILE
+    max_batch_size = _run_check(problems, _max_batch_size, batching_file) if batching_file.exists() else None
     for name, version in versions.items():
-        _check_version(problems, name, entries[name].directory(root) / str(version), limit)
+        _check_version(problems, name, entries[name].directory(root) / str(version), max_batch_size)
     return problems
 
 
-def _check_version(problems: list[str], name: str, directory: Path, limit: int | None) -> None:
-    signatures = _tried(problems, _checked_signatures, name, directory)
-    _tried(problems, _check_warmup, directory / WARMUP_FILE, signatures, limit)
+def _check_version(problems: list[str], name: str, directory: Path, max_batch_size: int | None) -> None:
+    signatures = _run_check(problems, _checked_signatures, name, directory)
+    _run_check(problems, _check_warmup, directory / WARMUP_FILE, signatures, max_batch_size)
 
 
-def _tried(problems: list[str], check: Callable[..., Result], *arguments: object) -> Result | None:
-    """What a check gives; where it finds something wrong, that is added to the problems instead."""
+def _run_check(problems: list[str], check: Callable[..., Result], *arguments: object) -> Result | None:
+    """Return the result of a check; if it finds something wrong, add that to ``problems`` and return None."""
     try:
         return check(*arguments)
     except (StoreError, SavedModelError) as exc:
@@ -100,8 +101,8 @@ def _checked_signatures(name: str, directory: Path) -> Mapping[str, SignatureDef
     return signatures
 
 
-def _check_warmup(path: Path, signatures: Mapping[str, SignatureDef] | None, limit: int | None) -> None:
-    """Hold the records against the version's signatures and the largest batch, where these are known."""
+def _check_warmup(path: Path, signatures: Mapping[str, SignatureDef] | None, max_batch_size: int | None) -> None:
+    """Check the warm-up records against the version's signatures and the largest batch, as far as these are known."""
     if not path.exists():
         if (path.parents[1] / PROVENANCE_FILE).exists():
             raise SavedModelError(f"{path} is missing: export the version again, or its first requests will be slow")
@@ -113,16 +114,18 @@ def _check_warmup(path: Path, signatures: Mapping[str, SignatureDef] | None, lim
             "export the version again"
         )
     for record in records:
-        problem = _problem_of(record, signatures, limit)
+        problem = _record_problem(record, signatures, max_batch_size)
         if problem:
             raise SavedModelError(f"{path} {problem}")
 
 
-def _problem_of(record: WarmupRecord, signatures: Mapping[str, SignatureDef] | None, limit: int | None) -> str | None:
-    """Why a record would stop the server, as the end of a sentence; None where it would not."""
-    if limit is not None and record.batch_size > limit:
+def _record_problem(
+    record: WarmupRecord, signatures: Mapping[str, SignatureDef] | None, max_batch_size: int | None
+) -> str | None:
+    """Return why a record would stop the server, as the end of a sentence; None if it would not."""
+    if max_batch_size is not None and record.batch_size > max_batch_size:
         return (
-            f"holds a record of {record.batch_size} pictures, more than the {limit} of max_batch_size in "
+            f"holds a record of {record.batch_size} pictures, more than the {max_batch_size} of max_batch_size in "
             f"{BATCHING_FILE}, which stops the server: raise it, or export the version again"
         )
     if signatures is None:
@@ -135,15 +138,16 @@ def _problem_of(record: WarmupRecord, signatures: Mapping[str, SignatureDef] | N
     return None
 
 
-def _largest_batch(path: Path) -> int:
-    parameters = _parsed(path, server_files_pb2.BatchingParameters())
+def _max_batch_size(path: Path) -> int:
+    """Check a batching file, and return the largest batch that it allows."""
+    parameters = _parse_server_file(path, server_files_pb2.BatchingParameters())
     sizes = list(parameters.allowed_batch_sizes)
     largest = parameters.max_batch_size.value
     if largest < 1:
         raise StoreError(f"{path} sets no max_batch_size: set one, or remove the file and publish again")
-    for name, least in _LEAST.items():
-        if parameters.HasField(name) and getattr(parameters, name).value < least:
-            raise StoreError(f"{path} sets {name} to {getattr(parameters, name).value}: make it {least} or more")
+    for name, minimum in _MINIMA.items():
+        if parameters.HasField(name) and getattr(parameters, name).value < minimum:
+            raise StoreError(f"{path} sets {name} to {getattr(parameters, name).value}: make it {minimum} or more")
     if sizes and (sizes != sorted(set(sizes)) or sizes[0] < 1 or sizes[-1] != largest):
         raise StoreError(
             f"{path} has the allowed_batch_sizes {sizes}: they must rise from 1 or more and end with max_batch_size "
@@ -157,8 +161,8 @@ def _largest_batch(path: Path) -> int:
     return largest
 
 
-def _parsed(path: Path, message: Parsed) -> Parsed:
-    """A settings file of the server, which stops at a name that it does not know."""
+def _parse_server_file(path: Path, message: Parsed) -> Parsed:
+    """Read a settings file of the server into ``message``; as in the server, an unknown name is an error."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:

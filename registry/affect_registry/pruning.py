@@ -1,4 +1,4 @@
-"""Version directories that nobody needs any more."""
+"""Pruning: deleting the version directories that are no longer needed."""
 
 import shutil
 from pathlib import Path
@@ -9,14 +9,14 @@ from affect_contract.models import MODELS
 from affect_registry import promotion, store
 
 _BIN: Final = ".pruned"
-"""Where a directory is moved before it is deleted: half a version must never look like a whole one."""
+"""Directories are moved here before they are deleted, so that half a version never looks like a whole one."""
 
 
-def superfluous(root: Path, keep: int) -> list[Path]:
-    """The version directories that may go, in the order of their models and numbers.
+def prunable_versions(root: Path, keep: int) -> list[Path]:
+    """Return the version directories that can be deleted, ordered by model and number.
 
-    Those named in `models.config` stay, the ``keep`` newest of each model, and what a rollback would go back to. At
-    least one is kept, so that no number is given twice.
+    A version stays if `models.config` names it, if it is among the ``keep`` newest of its model (``keep`` is at least
+    1, so that no number is ever used twice), or if a rollback would return to it.
 
     Raises:
         StoreError: the directory or its record cannot be read.
@@ -33,15 +33,15 @@ def superfluous(root: Path, keep: int) -> list[Path]:
 
 
 def prune(root: Path, keep: int) -> list[Path]:
-    """Delete what is `superfluous`; gives what was. The caller holds the lock.
+    """Delete the `prunable_versions`, and return their directories. The caller holds the lock.
 
     Raises:
-        StoreError: it cannot be found out.
-        OSError: it cannot be deleted.
+        StoreError: the directory or its record cannot be read.
+        OSError: a version cannot be deleted.
     """
     bin_ = root / _BIN
-    shutil.rmtree(bin_, ignore_errors=True)  # what a killed call left
-    found = superfluous(root, keep)
+    shutil.rmtree(bin_, ignore_errors=True)  # left over by a call that was killed
+    found = prunable_versions(root, keep)
     for directory in found:
         bin_.mkdir(exist_ok=True)
         moved = bin_ / f"{directory.parent.name}-{directory.name}"

@@ -22,7 +22,7 @@ from affect_registry.store import (
     write,
 )
 
-NOTICE_S: Final = 3.0 * server_files.RELOAD_S
+NOTICE_S: Final = 3.0 * server_files.CONFIG_POLL_S
 """Seconds after which a model server that runs has read a rewrite of the config."""
 
 
@@ -65,7 +65,7 @@ def publish(
             for name, directory in staged.items():
                 _move_in(directory, root / name / str(version))
             mount = base_path or PurePosixPath(root.resolve())
-            server_files.write_missing(root)
+            server_files.write_missing_files(root)
             steps = publication_steps(entries, staged, version, mount, promote=promote)
             if promote:
                 promotion.remember(root, entries, {name: version for name in staged if name in entries})

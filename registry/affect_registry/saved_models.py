@@ -1,4 +1,4 @@
-"""What a version directory says of itself, read without TensorFlow: its signatures and its warm-up records."""
+"""Reading the signatures and the warm-up records of a version directory, without TensorFlow."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -12,21 +12,21 @@ from affect_contract.signatures import SERVING_SIGNATURE
 from affect_registry.store import SAVED_MODEL_FILE
 
 _TAGS: Final = ["serve"]
-"""A model server takes the graph with these tags, no more and no fewer."""
+"""A model server loads the graph that has exactly these tags."""
 _LENGTH: Final = struct.Struct("<Q")
 _CHECKSUM: Final = struct.Struct("<I")
-"""TFRecord: u64 length, u32 checksum of it, the data, u32 checksum of them."""
-_CHECKSUM_OFFSET: Final = 0xA282EAD8
-_CASTAGNOLI: Final = 0x82F63B78
-_WORD: Final = 0xFFFFFFFF
+"""A TFRecord is a u64 length, a u32 checksum of the length, the data, and a u32 checksum of the data."""
+_CRC_MASK_DELTA: Final = 0xA282EAD8
+_CASTAGNOLI_POLYNOMIAL: Final = 0x82F63B78
+_UINT32_MASK: Final = 0xFFFFFFFF
 
 
 class SavedModelError(Exception):
-    """A file is not what a model server can load; the text says which and why."""
+    """A file that a model server could not load; the text names it and says why."""
 
 
 class WarmupRecord(NamedTuple):
-    """A request that is replayed before a version is called available."""
+    """A request that the model server replays before it calls a version available."""
 
     signature: str
     inputs: Mapping[str, pb.TensorProto]
@@ -34,10 +34,10 @@ class WarmupRecord(NamedTuple):
 
 
 def read_signatures(directory: Path) -> Mapping[str, pb.SignatureDef]:
-    """The signatures of the graph that a model server takes from the SavedModel in a version directory.
+    """Return the signatures of the graph that a model server would load from a version directory.
 
     Raises:
-        SavedModelError: there is none, or it is empty, cut off, something else, or not for serving.
+        SavedModelError: there is no SavedModel, or it is empty, cut off, of another kind, or not for serving.
     """
     path = directory / SAVED_MODEL_FILE
     try:
@@ -55,10 +55,10 @@ def read_signatures(directory: Path) -> Mapping[str, pb.SignatureDef]:
 
 
 def read_warmup(path: Path) -> Iterator[WarmupRecord]:
-    """The records of a warm-up file, in order.
+    """Yield the records of a warm-up file, in order.
 
     Raises:
-        SavedModelError: it is no TFRecord file of Predict requests, or damaged.
+        SavedModelError: the file is no TFRecord file of Predict requests, or is damaged.
     """
     try:
         content = path.read_bytes()
@@ -78,39 +78,39 @@ def read_warmup(path: Path) -> Iterator[WarmupRecord]:
 def _records(content: bytes, path: Path) -> Iterator[bytes]:
     start = 0
     while start < len(content):
-        head = _checked(content, start, _LENGTH.size, path)
+        head = _verified(content, start, _LENGTH.size, path)
         start += _LENGTH.size + _CHECKSUM.size
         (length,) = _LENGTH.unpack(head)
-        yield _checked(content, start, length, path)
+        yield _verified(content, start, length, path)
         start += length + _CHECKSUM.size
 
 
-def _checked(content: bytes, start: int, length: int, path: Path) -> bytes:
-    """The bytes of that length, which their checksum follows."""
+def _verified(content: bytes, start: int, length: int, path: Path) -> bytes:
+    """Return ``length`` bytes from ``start`` on, verified with the checksum that follows them."""
     end = start + length
     if end + _CHECKSUM.size > len(content):
         raise SavedModelError(f"{path} is cut off or no TFRecord file: export the version again")
     data = content[start:end]
-    if _CHECKSUM.unpack_from(content, end) != (checksum(data),):
+    if _CHECKSUM.unpack_from(content, end) != (masked_crc32c(data),):
         raise SavedModelError(f"{path} is damaged or no TFRecord file: export the version again")
     return data
 
 
-def checksum(data: bytes) -> int:
-    """What follows ``data`` in a TFRecord file.
+def masked_crc32c(data: bytes) -> int:
+    """Return the checksum that follows ``data`` in a TFRecord file.
 
     Source: TensorFlow, tensorflow/core/lib/hash/crc32c.h.
     """
-    crc = _WORD
+    crc = _UINT32_MASK
     for byte in data:
         crc = _CRC_BY_BYTE[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= _WORD
-    return ((crc >> 15 | crc << 17) + _CHECKSUM_OFFSET) & _WORD
+    crc ^= _UINT32_MASK
+    return ((crc >> 15 | crc << 17) + _CRC_MASK_DELTA) & _UINT32_MASK
 
 
 def _crc_of_byte(crc: int) -> int:
     for _ in range(8):
-        crc = crc >> 1 ^ (_CASTAGNOLI if crc & 1 else 0)
+        crc = crc >> 1 ^ (_CASTAGNOLI_POLYNOMIAL if crc & 1 else 0)
     return crc
 
 

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving reads beside `models.config`: its batching and monitoring files, and its command line."""
+"""The settings of TensorFlow Serving: its batching and monitoring files, and its command line."""
 
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -19,22 +19,22 @@ GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
 
 _BATCH_THREADS: Final = 4
-"""Batches that run at a time; TensorFlow's own threads, as many as cores, are shared between them."""
-RELOAD_S: Final = 1
-"""Seconds between two looks of the server at `models.config`."""
+"""Batches that run at the same time; they share TensorFlow's own threads, of which there are as many as cores."""
+CONFIG_POLL_S: Final = 1
+"""Seconds between two readings of `models.config` by the server."""
 _LOAD_THREADS: Final = 2
 _CONNECTION_AGE: Final = "grpc.max_connection_age_ms=30000,grpc.max_connection_age_grace_ms=10000"
-"""Gateways look for new servers only when a connection ends; this ends each after half a minute, and what is under way
-on it has as long as a request has by default."""
+"""Gateways look for new servers only when a connection ends, so the server ends each after half a minute; calls under
+way on it then have as long as a request has by default."""
 _SPARE_THREADS: Final = 8
-"""Beside those that answer: one that waits for the next call, one for each gateway's look at the models, and probes."""
+"""Threads beside those that answer: one waits for the next call, others serve gateways' status calls and probes."""
 
 
 def batching_parameters() -> server_files_pb2.BatchingParameters:
-    """How single pictures become batches.
+    """Return the settings by which the server joins single pictures into batches.
 
-    Nothing is waited for: that would cost a lone picture its time, and under load the queue fills batches anyway.
-    The queue is short, as many batches as can run, so that what cannot be answered in time is refused at once.
+    A batch does not wait to be filled: that would delay a lone picture, and under load the queue fills batches anyway.
+    The queue is short, as many batches as can run, so that a request that would be answered too late is refused.
     """
     return server_files_pb2.BatchingParameters(
         max_batch_size=Int64Value(value=MAX_BATCH_SIZE),
@@ -45,49 +45,49 @@ def batching_parameters() -> server_files_pb2.BatchingParameters:
     )
 
 
-def monitoring() -> server_files_pb2.MonitoringConfig:
-    """Prometheus metrics, on the REST port."""
+def monitoring_config() -> server_files_pb2.MonitoringConfig:
+    """Return the settings that offer Prometheus metrics on the REST port."""
     return server_files_pb2.MonitoringConfig(
         prometheus_config=server_files_pb2.PrometheusConfig(enable=True, path=METRICS_PATH)
     )
 
 
-def write_missing(root: Path) -> None:
-    """Write the files that a models directory lacks; those that are there stay as somebody wanted them."""
-    for name, content in _contents().items():
+def write_missing_files(root: Path) -> None:
+    """Write the settings files that a models directory lacks; existing ones may have been edited, and stay."""
+    for name, content in _default_files().items():
         if not (root / name).exists():
             write_atomically(root / name, text_format.MessageToString(content))
 
 
 def flags(mount: PurePosixPath, *, in_flight: int, port: int = GRPC_PORT, rest_port: int = REST_PORT) -> dict[str, str]:
-    """The flags of `tensorflow_model_server`, by name.
+    """Return the flags of `tensorflow_model_server`, by name.
 
     Args:
-        mount: the models directory as the server sees it, absolute.
-        in_flight: calls that all gateways together may have under way; each takes a thread of the server, and one
-            that finds none fails.
-        port: of gRPC.
-        rest_port: of REST, which also has the metrics.
+        mount: the absolute path of the models directory on the server.
+        in_flight: calls that all gateways together may have under way; each occupies a thread of the server, and a call
+            that finds no free one fails.
+        port: the port of gRPC.
+        rest_port: the port of REST, which also offers the metrics.
     """
     return {
         "port": str(port),
         "rest_api_port": str(rest_port),
         "model_config_file": str(mount / CONFIG_FILE),
-        "model_config_file_poll_wait_seconds": str(RELOAD_S),
-        # At first start no version is loaded yet when its labels are read.
+        "model_config_file_poll_wait_seconds": str(CONFIG_POLL_S),
+        # When the server starts, it reads the labels before any version is loaded.
         "allow_version_labels_for_unavailable_models": "true",
         "enable_batching": "true",
         "batching_parameters_file": str(mount / BATCHING_FILE),
         "monitoring_config_file": str(mount / MONITORING_FILE),
         "grpc_max_threads": str(in_flight + _SPARE_THREADS),
         "grpc_channel_arguments": _CONNECTION_AGE,
-        # Without threads of its own, loading a version holds up what is served.
+        # Without threads of its own, the loading of a version delays the models that are being served.
         "num_load_threads": str(_LOAD_THREADS),
         "enable_grpc_healthcheck_service": "true",
-        # The profiler answers anybody who reaches the port.
+        # The profiler would answer anyone who can reach the port.
         "enable_profiler": "false",
     }
 
 
-def _contents() -> dict[str, Message]:
-    return {BATCHING_FILE: batching_parameters(), MONITORING_FILE: monitoring()}
+def _default_files() -> dict[str, Message]:
+    return {BATCHING_FILE: batching_parameters(), MONITORING_FILE: monitoring_config()}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from affect_registry import store
-from affect_registry.server_files import write_missing
+from affect_registry.server_files import write_missing_files
 from affect_testbed.model_server import process
 from tests.conftest import once
 from tests.faults.world import ANSWERED, survived, until, world
@@ -20,7 +20,7 @@ def one_model(trained, tmp_path_factory):
     def make(folder):
         shutil.copytree(trained / FUSED.name, folder / FUSED.name)
         store.write(folder, {FUSED.name: store.Entry(FUSED.name, folder / FUSED.name, (1,), {"stable": 1})})
-        write_missing(folder)
+        write_missing_files(folder)
 
     return once(tmp_path_factory, "one_model", make)
 

@@ -24,7 +24,7 @@ from affect_contract.errors import AffectError, ErrorCode, UnknownModel
 from affect_contract.labels import LABELS
 from affect_contract.preprocess import preprocess
 from affect_registry import store
-from affect_registry.server_files import write_missing
+from affect_registry.server_files import write_missing_files
 from affect_testbed.gateway_process import gateway_process
 from affect_testbed.model_server import process
 from affect_testbed.pictures import encoded, patches
@@ -46,7 +46,7 @@ def labelled_models(trained, tmp_path_factory):
         name = "mobilenet_v2_affect"
         entries[name] = store.Entry(name, PurePosixPath(folder / name), (1, 2), {"stable": 1, "canary": 2})
         store.write(folder, entries)
-        write_missing(folder)
+        write_missing_files(folder)
 
     return once(tmp_path_factory, "labelled_models", make)
 

@@ -7,8 +7,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_models import __main__ as models_command
-from affect_registry.saved_models import checksum
-from affect_registry.server_files import write_missing
+from affect_registry.saved_models import masked_crc32c
+from affect_registry.server_files import write_missing_files
 from affect_registry.store import STABLE, WARMUP_FILE, Entry, write
 from affect_testbed.model_server.made_up_models import signature
 
@@ -21,7 +21,7 @@ def write_sound_models(folder):
     (directory / "assets.extra").mkdir(parents=True)
     write_signatures(directory, serving_default=signature(MODELS[NAME]))
     (directory / WARMUP_FILE).write_bytes(records((1, 32)))
-    write_missing(folder)
+    write_missing_files(folder)
     write(folder, {NAME: Entry(NAME, folder / NAME, (1,), {STABLE: 1})})
 
 
@@ -44,7 +44,7 @@ def records(sizes, signature="serving_default", name="images", dtype=pb.DT_UINT8
         log.predict_log.request.inputs[name].CopyFrom(tensor)
         data = log.SerializeToString()
         length = struct.pack("<Q", len(data))
-        written += length + struct.pack("<I", checksum(length)) + data + struct.pack("<I", checksum(data))
+        written += length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data))
     return written
 
 

@@ -140,7 +140,7 @@ def test_pruning_deletes_nothing_that_is_listed_new_or_gone_back_to(tmp_path_fac
     promotion.remember(root, store.read(root), {NAME: stable})
     store.write(root, {NAME: entry(root, NAME, stable, stable=stable)})
     expected = on_disk - set(sorted(on_disk)[-keep:]) - {stable, older}
-    planned = pruning.superfluous(root, keep)
+    planned = pruning.prunable_versions(root, keep)
     assert pruning.prune(root, keep) == planned == [root / NAME / str(number) for number in sorted(expected)]
     assert set(store.versions_on_disk(root / NAME)) == on_disk - expected
     assert not (root / ".pruned").exists()

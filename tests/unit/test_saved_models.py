@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affect_registry.saved_models import SavedModelError, WarmupRecord, checksum, read_signatures, read_warmup
+from affect_registry.saved_models import SavedModelError, WarmupRecord, masked_crc32c, read_signatures, read_warmup
 from tests.unit.sound_models import records
 
 
@@ -18,7 +18,7 @@ def test_checksums_are_those_that_tensorflow_writes(tmp_path_factory, payloads):
             writer.write(payload)
     lengths = [struct.pack("<Q", len(payload)) for payload in payloads]
     framed = (
-        length + struct.pack("<I", checksum(length)) + payload + struct.pack("<I", checksum(payload))
+        length + struct.pack("<I", masked_crc32c(length)) + payload + struct.pack("<I", masked_crc32c(payload))
         for length, payload in zip(lengths, payloads, strict=True)
     )
     assert path.read_bytes() == b"".join(framed)

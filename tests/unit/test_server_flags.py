@@ -7,7 +7,7 @@ from affect_contract.proto.tfserving.v1 import server_files_pb2
 from affect_contract.signatures import ALLOWED_BATCH_SIZES
 from affect_models import __main__ as models_command
 from affect_registry.saved_models import read_warmup
-from affect_registry.server_files import write_missing
+from affect_registry.server_files import write_missing_files
 from affect_registry.store import WARMUP_FILE
 from tests.unit.sound_models import NAME, run, write_sound_models
 
@@ -61,6 +61,6 @@ def test_batches_have_the_sizes_of_the_warmup_records(trained):
 
 def test_files_that_somebody_changed_stay_as_they_are(tmp_path):
     (tmp_path / "batching.config").write_text("max_batch_size { value: 16 }")
-    write_missing(tmp_path)
+    write_missing_files(tmp_path)
     assert (tmp_path / "batching.config").read_text() == "max_batch_size { value: 16 }"
     assert "prometheus" in (tmp_path / "monitoring.config").read_text()

@@ -6,7 +6,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from affect_contract.models import MODELS
 from affect_registry import store
-from affect_registry.server_files import write_missing
+from affect_registry.server_files import write_missing_files
 from affect_registry.store import Entry
 from affect_testbed.model_server.made_up_models import signature
 
@@ -36,5 +36,5 @@ def write_models(root: Path, *entries: Entry, on_disk: tuple[int, ...] = (1, 2, 
         for number in on_disk:
             if not (root / one.name / str(number)).exists():
                 write_version(root, one.name, number)
-    write_missing(root)
+    write_missing_files(root)
     store.write(root, {one.name: one for one in entries})

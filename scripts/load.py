@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from affect_client.local_gateway import Urls, local_gateway
+from affect_client.local_gateway import GatewayUrls, local_gateway
 from affect_client.rpc.client import DEFAULT_ADDRESS
 from affect_contract.arguments import positive_number, seconds
 from affect_contract.commands import CommandParser
@@ -28,7 +28,9 @@ def main() -> int:
             f"{options.models} holds no models: make demo, or name MODELS=DIR or URL=http://HOST:PORT", file=sys.stderr
         )
         return 2
-    started = contextlib.nullcontext(Urls(options.url, options.grpc)) if options.url else local_gateway(options.models)
+    started = (
+        contextlib.nullcontext(GatewayUrls(options.url, options.grpc)) if options.url else local_gateway(options.models)
+    )
     with started as urls:
         if options.kind != Kind.SOAK:
             rate = [] if options.rate is None else ["--rate", str(options.rate)]
@@ -45,7 +47,7 @@ def main() -> int:
         )
 
 
-def _locust(urls: Urls, kind: str, out: Path, more: Sequence[str]) -> int:
+def _locust(urls: GatewayUrls, kind: str, out: Path, more: Sequence[str]) -> int:
     words = [sys.executable, "-m", "locust", "-f", "client/load/locustfile.py", "--headless", "--only-summary"]
     words += ["--host", urls.http, "--grpc", urls.grpc, "--kind", kind, "--out", str(out.resolve()), *more]
     return subprocess.run(words, cwd=ROOT, check=False).returncode

@@ -3,8 +3,8 @@
 from affect_client.connect import connect, connect_async
 from affect_client.errors import ServiceUnreachable
 from affect_client.http.client import DEFAULT_URL, AsyncClient, Client
-from affect_client.many import Answered
 from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
+from affect_client.predict_many import Answered
 from affect_client.rpc.client import DEFAULT_ADDRESS, AsyncGrpcClient, GrpcClient
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The client that a URL asks for."""
+"""Create the HTTP or gRPC client that fits a URL's scheme."""
 
 from affect_client.http.client import AsyncClient, Client
 from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S
@@ -14,13 +14,13 @@ def connect(
     api_key: str | None = None,
     root_certificates: bytes | None = None,
 ) -> Client | GrpcClient:
-    """A client of the gateway at ``url``: over gRPC for ``grpc://`` and ``grpcs://``, else over HTTP.
+    """Return a client of the gateway at ``url``: over gRPC for ``grpc://`` and ``grpcs://``, else over HTTP.
 
     Raises:
-        ServiceUnreachable: it is not the URL of a gateway.
-        ValueError: an option is out of range, or of no use for that URL.
+        ServiceUnreachable: ``url`` is not the URL of a gateway.
+        ValueError: an option is out of range, or does not apply to that URL.
     """
-    kind = GrpcClient if is_rpc(url) else Client
+    kind = GrpcClient if is_grpc_url(url) else Client
     return kind(url, timeout_s=timeout_s, retries=retries, api_key=api_key, root_certificates=root_certificates)
 
 
@@ -32,11 +32,11 @@ def connect_async(
     api_key: str | None = None,
     root_certificates: bytes | None = None,
 ) -> AsyncClient | AsyncGrpcClient:
-    """`connect` for asyncio."""
-    kind = AsyncGrpcClient if is_rpc(url) else AsyncClient
+    """Return the asyncio counterpart of the client that `connect` returns."""
+    kind = AsyncGrpcClient if is_grpc_url(url) else AsyncClient
     return kind(url, timeout_s=timeout_s, retries=retries, api_key=api_key, root_certificates=root_certificates)
 
 
-def is_rpc(url: str) -> bool:
-    """Whether a URL asks for gRPC."""
+def is_grpc_url(url: str) -> bool:
+    """Return whether a URL's scheme is ``grpc`` or ``grpcs``."""
     return url.partition("://")[0].lower() in calls.SCHEMES

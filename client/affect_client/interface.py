@@ -1,4 +1,4 @@
-"""What the clients of both surfaces have in common: their lifetime, and many pictures at a time."""
+"""Base classes of the HTTP and gRPC clients: their lifetime, and predictions for many pictures at a time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator, Iterable
@@ -6,12 +6,12 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from affect_client.many import DEFAULT_IN_FLIGHT, Answered, Picture, answered_in_order, answered_in_order_async
+from affect_client.predict_many import DEFAULT_IN_FLIGHT, Answered, Picture, predict_in_order, predict_in_order_async
 from affect_contract.schemas import Prediction
 
 
 class BlockingClient(ABC):
-    """A client that blocks; use it as a context manager."""
+    """Base class of the blocking clients; use it as a context manager."""
 
     def __enter__(self) -> Self:
         return self
@@ -29,13 +29,13 @@ class BlockingClient(ABC):
     def predict(
         self, image: Picture, *, backbone: str | None = None, version: int | None = None, label: str | None = None
     ) -> Prediction:
-        """Read one picture.
+        """Predict the expression, valence and arousal of one picture.
 
         Args:
             image: the bytes of a JPEG, PNG or WebP file, or its path.
-            backbone: the network to ask; the gateway's default, if not given.
-            version: the version to ask.
-            label: the label of the version to ask; not together with ``version``.
+            backbone: the backbone to use; the gateway's default, if not given.
+            version: the model version to use; the stable one, if neither this nor ``label`` is given.
+            label: the label of the version to use; not together with ``version``.
 
         Raises:
             OSError: the file cannot be read.
@@ -51,25 +51,25 @@ class BlockingClient(ABC):
         in_flight: int = DEFAULT_IN_FLIGHT,
         progress: bool = False,
     ) -> Generator[Answered]:
-        """Read any number of pictures: each with its answer or the error it met, in order, in bounded memory.
+        """Yield each picture with its prediction or its error, in the given order and in bounded memory.
 
         Args:
-            pictures: taken as they are needed; files are read when it is their turn.
-            backbone: the network to ask; the gateway's default, if not given.
-            version: the version to ask.
-            label: the label of the version to ask; not together with ``version``.
-            in_flight: how many are under way at a time.
-            progress: whether a bar on stderr tells how far it is.
+            pictures: consumed as needed; a file is read only when its turn comes.
+            backbone: the backbone to use; the gateway's default, if not given.
+            version: the model version to use; the stable one, if neither this nor ``label`` is given.
+            label: the label of the version to use; not together with ``version``.
+            in_flight: how many requests may be in flight at a time.
+            progress: whether to draw a progress bar on stderr.
 
         Raises:
             ServiceUnreachable: no gateway answers any more.
         """
         predict = partial(self.predict, backbone=backbone, version=version, label=label)
-        return answered_in_order(predict, pictures, in_flight=in_flight, progress=progress)
+        return predict_in_order(predict, pictures, in_flight=in_flight, progress=progress)
 
 
 class AsyncioClient(ABC):
-    """`BlockingClient` for asyncio; use it as an async context manager."""
+    """Base class of the asyncio clients; use it as an async context manager."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,4 +101,4 @@ class AsyncioClient(ABC):
     ) -> AsyncGenerator[Answered]:
         """See `BlockingClient.predict_many`."""
         predict = partial(self.predict, backbone=backbone, version=version, label=label)
-        return answered_in_order_async(predict, pictures, in_flight=in_flight, progress=progress)
+        return predict_in_order_async(predict, pictures, in_flight=in_flight, progress=progress)

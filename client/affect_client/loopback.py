@@ -1,10 +1,10 @@
-"""This machine's own addresses, before which no proxy of the environment stands."""
+"""Recognise addresses of this machine, to which connections must not go through a proxy."""
 
 from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, a name or an address, is this machine itself."""
+    """Return whether a host name or IP address is a loopback address of this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""``affect-predict``: asks a gateway for some pictures and prints its answers."""
+"""``affect-predict``: send pictures to a gateway and print its predictions."""
 
 import argparse
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from affect_client.access import AccessError, access, add_access_arguments
 from affect_client.connect import connect
+from affect_client.credentials import CredentialsError, add_credential_arguments, read_credentials
 from affect_client.errors import ServiceUnreachable
 from affect_client.http.client import DEFAULT_URL, Client
 from affect_client.local_gateway import local_gateway
-from affect_client.many import DEFAULT_IN_FLIGHT, Outcome
 from affect_client.options import DEFAULT_TIMEOUT_S
+from affect_client.predict_many import DEFAULT_IN_FLIGHT, Outcome
 from affect_client.rpc.client import GrpcClient
 from affect_contract.arguments import seconds, whole_number
 from affect_contract.commands import CommandParser, print_version
@@ -28,13 +28,13 @@ _SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
 _NONE: Final = "-"
 _VERSION: Final = "--version"
-"""With a number it names the model's version, so that alone it can still ask for the program's."""
+"""With a number this option selects a version of the model; alone it prints the program's version."""
 
 Writer = Callable[[Path, Outcome], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 1 when a picture failed, 2 when there was nothing to ask."""
+    """Run the command and return its exit status: 1 if a picture failed, 2 if nothing could be sent."""
     words = sys.argv[1:] if arguments is None else arguments
     if list(words) == [_VERSION]:
         print_version("affect-predict")
@@ -42,11 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         return _run(options)
-    except (ServiceUnreachable, FileNotFoundError, AccessError) as exc:
+    except (ServiceUnreachable, FileNotFoundError, CredentialsError) as exc:
         print(f"affect-predict: {exc}", file=sys.stderr)  # noqa: T201
         return _NOT_ASKED
     except BrokenPipeError:
-        # The reader, `head` for one, has seen enough; what Python flushes at exit must go somewhere.
+        # The reader of the pipe, such as `head`, has closed it; what Python flushes at exit must go somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SOME_FAILED
     except KeyboardInterrupt:
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_pictures(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and the pictures in the folders named, at any depth, in order.
+    """Return the given files, and for each given folder its pictures at any depth, sorted.
 
     Raises:
-        FileNotFoundError: a path that is not there, or a folder without a picture.
+        FileNotFoundError: a path does not exist, or a folder holds no picture.
     """
     found: list[Path] = []
     for path in paths:
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     with _gateway(options) as url, _client(options, url) as client:
         write = _write_json if options.json else _TableWriter(files)
         failures = 0
-        # A bar only where the rows do not show how far it is.
+        # Rows on a terminal show the progress themselves; a bar would break them.
         progress = sys.stderr.isatty() and not sys.stdout.isatty()
         choice = {"backbone": options.backbone, "version": options.version, "label": options.label}
         with closing(client.predict_many(files, in_flight=options.in_flight, progress=progress, **choice)) as answers:
@@ -92,9 +92,9 @@ def _client(options: argparse.Namespace, url: str) -> Client | GrpcClient:
     if options.models:
         return connect(url, timeout_s=options.timeout)
     try:
-        return connect(url, timeout_s=options.timeout, **access(options))
+        return connect(url, timeout_s=options.timeout, **read_credentials(options))
     except ValueError as exc:
-        raise AccessError(f"--ca {options.ca}: {exc}") from exc
+        raise CredentialsError(f"--ca {options.ca}: {exc}") from exc
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _gateway(options: argparse.Namespace) -> Iterator[str]:
     if options.models is None:
         yield options.url
         return
-    # A command that is told to end takes its gateway with it.
+    # On SIGTERM the command leaves through `finally`, so that its gateway ends with it.
     before = signal.signal(signal.SIGTERM, _exit)
     try:
         with local_gateway(options.models) as (url, _):
@@ -124,21 +124,21 @@ def _write_json(file: Path, outcome: Outcome) -> None:
 
 
 class _TableWriter:
-    """A table, a row as each answer comes."""
+    """Print a table row by row, as the answers come."""
 
     def __init__(self, files: list[Path]) -> None:
-        self._width = max(len("picture"), *(len(_shown(file)) for file in files))
+        self._width = max(len("picture"), *(len(_printable(file)) for file in files))
         self._head = f"{'picture':{self._width}}  {'expression':10}  confidence  {'  '.join(SCALAR_NAMES)}  model"
 
     def __call__(self, file: Path, outcome: Outcome) -> None:
         if self._head:
             print(self._head)  # noqa: T201
             self._head = ""
-        print(f"{_shown(file):{self._width}}  {_cells(outcome)}", flush=True)  # noqa: T201
+        print(f"{_printable(file):{self._width}}  {_cells(outcome)}", flush=True)  # noqa: T201
 
 
-def _shown(file: Path) -> str:
-    """A file's name as any terminal can print it, were it no UTF-8."""
+def _printable(file: Path) -> str:
+    """Return a file's name for display, with bytes that are not UTF-8 escaped."""
     return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
@@ -207,7 +207,7 @@ def _parser() -> CommandParser:
         metavar="N",
         help="most pictures that are asked for at the same time (default: %(default)s)",
     )
-    add_access_arguments(parser)
+    add_credential_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON document per picture, each on its line")
     return parser
 

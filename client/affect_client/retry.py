@@ -1,7 +1,7 @@
-"""When a call is sent again: one policy for every client.
+"""Retry a call that failed for a transient reason: one policy for every client.
 
-Exponential backoff with full jitter, as in Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), and
-never before the gateway says.
+Exponential backoff with full jitter, as in Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015); the
+gateway's Retry-After is added to it.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ _SHORTEST_ATTEMPT_S: Final = 0.001
 
 
 class Attempts:
-    """The attempts of one call, all within its time.
+    """Decides after each failed attempt of one call whether, and when, another follows.
 
     Args:
-        timeout_s: seconds for all of them and the waits between.
-        retries: how many may follow the first.
-        clock: seconds that pass.
-        chance: a number from 0 to 1.
+        timeout_s: seconds for all attempts and the waits between them.
+        retries: how many attempts may follow the first.
+        clock: returns the current time in seconds.
+        jitter: returns a random number from 0 to 1.
     """
 
     def __init__(
@@ -36,31 +36,34 @@ class Attempts:
         retries: int,
         *,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
         self._ends = clock() + timeout_s
         self._retries = retries
         self._failed = 0
 
     def left_s(self) -> float:
-        """Seconds that the next attempt may take."""
+        """Return the seconds that the next attempt may take."""
         return max(_SHORTEST_ATTEMPT_S, self._ends - self._clock())
 
     def wait_s(self, error: AffectError | ServiceUnreachable) -> float | None:
-        """Seconds to wait after ``error`` before the next attempt; None where there is to be none."""
+        """Return the seconds to wait after ``error`` before the next attempt; None if there is to be none."""
         self._failed += 1
-        if self._failed > self._retries or not _passes(error):
+        if self._failed > self._retries or not _is_transient(error):
             return None
-        wait_s = self._chance() * min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failed - 1))
+        wait_s = self._jitter() * min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (self._failed - 1))
         if isinstance(error, AffectError) and error.retry_after_s is not None:
             wait_s += error.retry_after_s
         return wait_s if self._clock() + wait_s < self._ends else None
 
 
-def attempted(send: Callable[[Callable[[], float]], Answer], timeout_s: float, retries: int) -> Answer:
-    """What ``send`` gives, asked again where that may help; it can ask at any time for the seconds left."""
+def with_retries(send: Callable[[Callable[[], float]], Answer], timeout_s: float, retries: int) -> Answer:
+    """Return the result of ``send``, retried after transient errors.
+
+    ``send`` receives a function that returns the seconds left for the attempt, by when it is called.
+    """
     attempts = Attempts(timeout_s, retries)
     while True:
         try:
@@ -72,10 +75,10 @@ def attempted(send: Callable[[Callable[[], float]], Answer], timeout_s: float, r
         time.sleep(wait_s)
 
 
-async def attempted_async(
+async def with_retries_async(
     send: Callable[[Callable[[], float]], Awaitable[Answer]], timeout_s: float, retries: int
 ) -> Answer:
-    """`attempted` for asyncio."""
+    """Await ``send`` as `with_retries` calls it."""
     attempts = Attempts(timeout_s, retries)
     while True:
         try:
@@ -87,7 +90,7 @@ async def attempted_async(
         await asyncio.sleep(wait_s)
 
 
-def _passes(error: AffectError | ServiceUnreachable) -> bool:
+def _is_transient(error: AffectError | ServiceUnreachable) -> bool:
     if isinstance(error, AffectError):
         return FAULTS[error.code].retryable
     return error.never_connected

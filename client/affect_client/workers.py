@@ -1,4 +1,4 @@
-"""Threads that nobody has to wait for long."""
+"""A thread pool that can be abandoned: closing it, or ending the process, never waits long for a call."""
 
 import threading
 import time
@@ -12,10 +12,10 @@ Result = TypeVar("Result")
 
 
 class Workers(Generic[Task, Result]):
-    """A bounded number of threads that call one function.
+    """A bounded number of daemon threads that call one function.
 
-    Python's own executor waits for its threads when the process ends, so that a gateway that hangs would hold up Ctrl-C
-    for as long as a call may take; for these it does not wait.
+    Python's `ThreadPoolExecutor` waits for its threads when the process ends, so that a gateway that hangs would delay
+    Ctrl-C for as long as a call may take; these threads are not waited for.
 
     Args:
         function: called with each task.
@@ -37,15 +37,15 @@ class Workers(Generic[Task, Result]):
             self._threads[-1].start()
         return future
 
-    def close(self, patience_s: float) -> None:
-        """Begin nothing any more, and wait ``patience_s`` seconds at most for what has begun."""
+    def close(self, timeout_s: float) -> None:
+        """Drop the tasks that have not begun, and wait at most ``timeout_s`` seconds for the others."""
         try:
             while True:
                 self._tasks.get_nowait()
         except Empty:
             for _ in self._threads:
                 self._tasks.put(None)
-        ends = time.monotonic() + patience_s
+        ends = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
 
@@ -54,9 +54,9 @@ class Workers(Generic[Task, Result]):
             task, future = item
             try:
                 result = self._function(task)
-            except BaseException as exc:  # for whoever asks for the result
+            except BaseException as exc:  # raised where the result is asked for
                 future.set_exception(exc)
             else:
                 future.set_result(result)
-            # No picture is kept while there is nothing to do.
+            # An idle thread must not keep its last picture in memory.
             del item, task, future

@@ -8,9 +8,9 @@ import gevent
 from locust import events, runners
 from locust.env import Environment
 
-from affect_client.access import AccessError
+from affect_client.credentials import CredentialsError
 from affect_load.generator import Strain, Watch
-from affect_load.options import access, add_arguments, options
+from affect_load.options import add_arguments, options, read_credentials
 from affect_load.pictures import NoPictures, pictures
 from affect_load.report import HTML_FILE, Sort, write_report
 from affect_load.shape import Planned, by_sort, counted
@@ -32,8 +32,8 @@ def _check(environment: Environment, **_: Any) -> None:
     chosen = options(environment.parsed_options)
     try:
         pictures(chosen.pictures)
-        access(chosen.ca)
-    except (NoPictures, AccessError) as exc:
+        read_credentials(chosen.ca)
+    except (NoPictures, CredentialsError) as exc:
         sys.exit(f"load: {exc}")
 
 

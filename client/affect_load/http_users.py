@@ -12,7 +12,7 @@ from locust import FastHttpUser, task
 from locust.env import Environment
 
 from affect_client.http.client import DEFAULT_URL
-from affect_client.options import bearer
+from affect_client.options import bearer_authorization
 from affect_load.counts import REFUSED
 from affect_load.options import TIMEOUT_S
 from affect_load.users import PacedUser
@@ -33,11 +33,11 @@ class HttpUser(PacedUser, FastHttpUser):  # type: ignore[misc]
     def __init__(self, environment: Environment) -> None:
         self.ssl_context_factory = self._context
         super().__init__(environment)
-        key = self.access["api_key"]
-        self._headers = {"Authorization": bearer(key)} if key else {}
+        key = self.credentials["api_key"]
+        self._headers = {"Authorization": bearer_authorization(key)} if key else {}
 
     def _context(self) -> ssl.SSLContext:
-        roots = self.access["root_certificates"]
+        roots = self.credentials["root_certificates"]
         return ssl.create_default_context(cadata=roots.decode("ascii") if roots else None)
 
     @task(4)

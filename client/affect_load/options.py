@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from affect_client.access import KEY_VARIABLE, Access
-from affect_client.access import access as read_access
+from affect_client.credentials import KEY_VARIABLE, Credentials
+from affect_client.credentials import read_credentials as read_client_credentials
 from affect_client.http.client import DEFAULT_URL
 from affect_client.rpc.client import DEFAULT_ADDRESS
 from affect_contract.arguments import positive_number, seconds, whole_number
@@ -37,13 +37,13 @@ class Options:
         return plan(self.kind, self.rate, self.seconds, self.target)
 
 
-def access(ca: str) -> Access:
+def read_credentials(ca: str) -> Credentials:
     """Key, from the environment alone, and certificates, from a file if it is named.
 
     Raises:
-        AccessError: one of them cannot be used.
+        CredentialsError: one of them cannot be used.
     """
-    return read_access(argparse.Namespace(api_key_file=None, ca=Path(ca) if ca else None))
+    return read_client_credentials(argparse.Namespace(api_key_file=None, ca=Path(ca) if ca else None))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

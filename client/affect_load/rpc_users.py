@@ -44,7 +44,7 @@ class RpcUser(_RpcUser):
     def on_start(self) -> None:
         """Make a channel."""
         super().on_start()
-        self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.access)
+        self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.credentials)
 
     def on_stop(self) -> None:
         """Close it."""
@@ -75,7 +75,7 @@ class RpcStreamUser(_RpcUser):
         """Make a channel."""
         super().on_start()
         address = calls.Address(self.options.grpc)
-        credentials = address.credentials(self.access["root_certificates"])
+        credentials = address.credentials(self.credentials["root_certificates"])
         # A connection of its own: streams that stay open would use up those that one connection may have.
         settings = [*address.options, ("grpc.use_local_subchannel_pool", 1)]
         self._channel = (
@@ -83,7 +83,7 @@ class RpcStreamUser(_RpcUser):
             if credentials
             else grpc.insecure_channel(address.target, options=settings)
         )
-        self._metadata = calls.metadata(self.access["api_key"])
+        self._metadata = calls.metadata(self.credentials["api_key"])
         self._stub = affect_pb2_grpc.AffectServiceStub(self._channel)
         self._answers: Any = None
 

@@ -10,7 +10,7 @@ import gevent
 from locust import User, constant_throughput
 from locust.env import Environment
 
-from affect_load.options import Options, access, options
+from affect_load.options import Options, options, read_credentials
 from affect_load.pictures import pictures
 from affect_load.stages import RATE_PER_USER
 
@@ -25,7 +25,7 @@ class PacedUser(User):  # type: ignore[misc]
 
     def __init__(self, environment: Environment) -> None:
         self.options: Options = options(environment.parsed_options)
-        self.access = access(self.options.ca)
+        self.credentials = read_credentials(self.options.ca)
         super().__init__(environment)
 
     def on_start(self) -> None:

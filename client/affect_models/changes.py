@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from affect_client.access import AccessError, access, add_access_arguments
+from affect_client.credentials import CredentialsError, add_credential_arguments, read_credentials
 from affect_contract.arguments import names, seconds, whole_number
 from affect_contract.backbones import BACKBONES
 from affect_contract.models import MODELS
@@ -252,8 +252,8 @@ def _required_witnesses(options: argparse.Namespace) -> list[Witness]:
 def _witnesses(options: argparse.Namespace) -> list[Witness]:
     servers = [witness for target in options.tfserving for witness in tfserving_witnesses(target)]
     try:
-        return [*servers, *(GatewayWitness(url, access(options)) for url in options.url)]
-    except AccessError as exc:
+        return [*servers, *(GatewayWitness(url, read_credentials(options)) for url in options.url)]
+    except CredentialsError as exc:
         raise CannotSay(str(exc)) from exc
 
 
@@ -284,4 +284,4 @@ def _add_witness_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", action="append", default=[], help="ask a gateway, by its http:// address; may be repeated"
     )
-    add_access_arguments(parser)
+    add_credential_arguments(parser)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from affect_client.access import Access
-from affect_client.connect import is_rpc
+from affect_client.connect import is_grpc_url
+from affect_client.credentials import Credentials
 from affect_client.errors import ServiceUnreachable
 from affect_client.http.client import Client
 from affect_contract.errors import AffectError
@@ -22,16 +22,16 @@ class GatewayWitness:
 
     knows_every_model = False
 
-    def __init__(self, url: str, access: Access) -> None:
+    def __init__(self, url: str, credentials: Credentials) -> None:
         self.name = url
-        self._access = access
-        if is_rpc(url):
+        self._credentials = credentials
+        if is_grpc_url(url):
             raise CannotSay(f"{url} lists no models: give the http:// address of the gateway")
 
     def states(self, names: Iterable[str]) -> Mapping[str, ModelState]:
         """See `Witness`."""
         try:
-            with Client(self.name, timeout_s=_TIMEOUT_S, **self._access) as client:
+            with Client(self.name, timeout_s=_TIMEOUT_S, **self._credentials) as client:
                 listed = client.models().models
         except (ServiceUnreachable, AffectError) as exc:
             raise CannotSay(f"{self.name} does not say what it serves: {exc}") from exc

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from affect_client import AsyncClient, Client, ServiceUnreachable
-from affect_client.http.calls import connection
+from affect_client.http.calls import client_arguments
 from affect_contract.errors import DeadlineExceeded
 from tests.unit import client_gateway
 from tests.unit.client_gateway import FakeGateway
@@ -146,4 +146,4 @@ def test_a_gateway_below_a_path_is_asked_there():
     [("http://127.0.0.1:1", False), ("http://localhost:1", False), ("http://[::1]:1", False), (URL, True)],
 )
 def test_proxies_of_the_environment_never_stand_before_the_own_machine(url, through_proxies):
-    assert connection(url, None, None)["trust_env"] is through_proxies
+    assert client_arguments(url, None, None)["trust_env"] is through_proxies

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from affect_client import ServiceUnreachable
-from affect_client.many import answered_in_order, answered_in_order_async
+from affect_client.predict_many import predict_in_order, predict_in_order_async
 from affect_contract.errors import InvalidImage
 from tests.unit.rpc_gateway import ANSWER
 
@@ -19,7 +19,7 @@ def all_of(predict, pictures, is_async, **options):
     got = []
     options = {"in_flight": 4, "progress": False, **options}
     if not is_async:
-        for one in answered_in_order(predict, pictures, **options):
+        for one in predict_in_order(predict, pictures, **options):
             got.append(one)  # noqa: PERF402 - what came before an error counts
         return got
 
@@ -28,7 +28,7 @@ def all_of(predict, pictures, is_async, **options):
         return predict(picture)
 
     async def run():
-        async for one in answered_in_order_async(predict_async, pictures, **options):
+        async for one in predict_in_order_async(predict_async, pictures, **options):
             got.append(one)  # noqa: PERF401
 
     asyncio.run(run())
@@ -116,7 +116,7 @@ def test_tasks_ask_for_as_many_at_a_time_as_said_and_no_more():
         return ANSWER
 
     async def run():
-        return [one async for one in answered_in_order_async(predict, PICTURES, in_flight=3, progress=False)]
+        return [one async for one in predict_in_order_async(predict, PICTURES, in_flight=3, progress=False)]
 
     assert len(asyncio.run(run())) == len(PICTURES)
     assert most == 3
@@ -132,7 +132,7 @@ def test_an_answer_is_not_held_back_while_pictures_come_slowly():
             time.sleep(0.001)
             yield b"%d" % picture
 
-    answers = answered_in_order(lambda _: ANSWER, slowly(), in_flight=500, progress=False)
+    answers = predict_in_order(lambda _: ANSWER, slowly(), in_flight=500, progress=False)
     assert next(answers).picture == b"0"
     assert taken < 900
     answers.close()
@@ -147,7 +147,7 @@ def test_leaving_early_waits_for_no_thread_and_begins_nothing_more():
             goes_on.wait(30)
         return ANSWER
 
-    answers = answered_in_order(predict, PICTURES, in_flight=2, progress=False)
+    answers = predict_in_order(predict, PICTURES, in_flight=2, progress=False)
     next(answers)
     started = time.monotonic()
     answers.close()
@@ -175,7 +175,7 @@ async def test_leaving_early_cancels_every_task():
             cancelled.append(picture)
             raise
 
-    answers = answered_in_order_async(predict, PICTURES, in_flight=3, progress=False)
+    answers = predict_in_order_async(predict, PICTURES, in_flight=3, progress=False)
     assert (await anext(answers)).picture == PICTURES[0]
     await answers.aclose()
     # The one that took the place of the first may have begun too.

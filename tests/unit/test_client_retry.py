@@ -9,8 +9,8 @@ from affect_client.retry import Attempts
 from affect_contract.errors import FAULTS, AffectError, ErrorCode, ModelNotReady, Overloaded
 
 
-def attempts(timeout_s=10.0, retries=3, now=lambda: 0.0, chance=lambda: 1.0):
-    return Attempts(timeout_s, retries, clock=now, chance=chance)
+def attempts(timeout_s=10.0, retries=3, now=lambda: 0.0, jitter=lambda: 1.0):
+    return Attempts(timeout_s, retries, clock=now, jitter=jitter)
 
 
 @pytest.mark.parametrize("code", ErrorCode)
@@ -30,9 +30,9 @@ def test_waits_double_and_end_after_the_last_retry():
     assert [several.wait_s(Overloaded("")) for _ in range(4)] == [0.1, 0.2, 0.4, None]
 
 
-@given(chance=st.floats(0, 1), asked=st.floats(0, 3))
-def test_it_never_waits_less_than_the_gateway_says_nor_longer_than_is_left(chance, asked):
-    wait_s = attempts(timeout_s=2.0, chance=lambda: chance).wait_s(ModelNotReady("", retry_after_s=asked))
+@given(jitter=st.floats(0, 1), asked=st.floats(0, 3))
+def test_it_never_waits_less_than_the_gateway_says_nor_longer_than_is_left(jitter, asked):
+    wait_s = attempts(timeout_s=2.0, jitter=lambda: jitter).wait_s(ModelNotReady("", retry_after_s=asked))
     if wait_s is None:
         assert asked + 0.1 >= 2.0
     else:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
-from affect_client.access import KEY_VARIABLE
+from affect_client.credentials import KEY_VARIABLE
 from affect_contract.outputs import Task
 from affect_dataset.faces import __main__ as faces_command
 from affect_dataset.shards import INDEX_VARIABLE

@@ -1,4 +1,4 @@
-"""Calls of the HTTP API and the reading of their answers: everything of a client but the sending."""
+"""Build requests of the HTTP API and parse the responses; the clients only send them."""
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,17 +12,17 @@ import pydantic
 from affect_client.errors import ServiceUnreachable
 from affect_client.http.deadline import SecondsLeft
 from affect_client.loopback import is_loopback
-from affect_client.many import Outcome
-from affect_client.options import bearer
+from affect_client.options import bearer_authorization
+from affect_client.predict_many import Outcome
 from affect_contract.errors import AffectError, DeadlineExceeded, InvalidRequest
 from affect_contract.headers import LONGEST_TIMEOUT_MS, REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, FailedPicture, ModelList, Prediction, Problem, Readiness
 
 GRACE_S: Final = 0.05
-"""Added to a limit on the whole call, so that httpx's own, which know the step that took too long, speak first."""
-_STEPS: Final = ("pool", "connect", "write", "read")
-# The caller bounds what is in flight. A connection is given up before the gateway does, after 5 idle seconds: what is
-# sent while it closes is lost.
+"""Added to asyncio's limit on the whole call, so that httpx's own limits, which name the late phase, expire first."""
+_PHASES: Final = ("pool", "connect", "write", "read")
+# The caller bounds the requests in flight. An idle connection is closed before the gateway closes it, which is after
+# 5 seconds: a request sent meanwhile would be lost.
 _LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0)
 _UNDECLARED: Final = "application/octet-stream"
 
@@ -32,44 +32,44 @@ Body = TypeVar("Body", bound=pydantic.BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Answer]):
-    """One request, and how its answer is read."""
+    """One request, and the function that parses its response."""
 
     request: Mapping[str, Any]
-    """Keyword arguments of httpx's ``request``, but for its time."""
+    """Keyword arguments of httpx's ``request``, except for the time limit."""
     read: Callable[[httpx.Response], Answer]
-    """Raises an `AffectError` for the gateway's own, `ServiceUnreachable` for an answer that is not a gateway's."""
+    """Raises the gateway's error as an `AffectError`, and `ServiceUnreachable` for a response of something else."""
 
 
 def predict(image: bytes, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
-    """``POST /predict``; the picture goes as it is, its type undeclared, since the gateway finds it by the bytes."""
+    """Build ``POST /predict``; the body has no declared type, since the gateway detects it by the bytes."""
     request = {"method": "POST", "url": "/predict", "content": image}
-    return Call(request | _query(backbone, version, label), lambda response: _body(response, Prediction))
+    return Call(request | _query(backbone, version, label), lambda response: _parse_body(response, Prediction))
 
 
 def predict_batch(
     images: Iterable[bytes], backbone: str | None, version: int | None, label: str | None
 ) -> Call[list[Outcome]]:
-    """``POST /predict/batch``."""
+    """Build ``POST /predict/batch`` with a part for each picture."""
     parts = [("images", ("picture", image, _UNDECLARED)) for image in images]
     request = {"method": "POST", "url": "/predict/batch", "files": parts}
     return Call(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
 
 
 def models() -> Call[ModelList]:
-    """``GET /models``."""
-    return Call({"method": "GET", "url": "/models"}, lambda response: _body(response, ModelList))
+    """Build ``GET /models``, which lists the models served."""
+    return Call({"method": "GET", "url": "/models"}, lambda response: _parse_body(response, ModelList))
 
 
 def ready() -> Call[Readiness]:
-    """``GET /readyz``, which answers 503 while something is waited for."""
+    """Build ``GET /readyz``, whose 503 is an answer too: it lists the backbones that cannot answer yet."""
     return Call(
         {"method": "GET", "url": "/readyz"},
-        lambda response: _body(response, Readiness, httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE),
+        lambda response: _parse_body(response, Readiness, httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE),
     )
 
 
-def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
-    """Keyword arguments of httpx's ``request`` that give it the seconds left, and tell the gateway so."""
+def deadline_arguments(left_s: Callable[[], float]) -> dict[str, Any]:
+    """Return the keyword arguments of httpx's ``request`` that limit it to the seconds left, and send them along."""
     return {
         "extensions": {"timeout": _TimeLeft(left_s)},
         "headers": {TIMEOUT_HEADER: str(min(max(1, round(left_s() * 1000)), LONGEST_TIMEOUT_MS))},
@@ -77,9 +77,9 @@ def allowance(left_s: Callable[[], float]) -> dict[str, Any]:
 
 
 class _TimeLeft(Mapping[str, float]):
-    """The time of httpx's steps (pool, connect, write, read): for each what is left when it begins, and passes.
+    """The time limits of httpx's phases (pool, connect, write, read): each gets what is left when it begins.
 
-    Plain numbers would hold for every step anew, so that together they could take several times as long.
+    Plain numbers would start anew in every phase, so that the call could take several times as long.
     """
 
     def __init__(self, left_s: Callable[[], float]) -> None:
@@ -89,24 +89,24 @@ class _TimeLeft(Mapping[str, float]):
         return SecondsLeft(self._left_s())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_STEPS)
+        return iter(_PHASES)
 
     def __len__(self) -> int:
-        return len(_STEPS)
+        return len(_PHASES)
 
 
-def connection(base_url: str, api_key: str | None, root_certificates: bytes | None) -> dict[str, Any]:
-    """Keyword arguments of httpx's clients.
+def client_arguments(base_url: str, api_key: str | None, root_certificates: bytes | None) -> dict[str, Any]:
+    """Return the keyword arguments of httpx's clients for one gateway.
 
     Raises:
-        ServiceUnreachable: the URL can name no gateway.
-        ValueError: there are certificates, and nothing to use them for, or they are none.
+        ServiceUnreachable: ``base_url`` is not an HTTP URL.
+        ValueError: certificates are given for a URL without TLS, or are not PEM.
     """
-    # No proxy of the environment reaches what listens on this machine's loopback.
+    # A proxy named by the environment could not reach this machine's loopback addresses.
     trust_env = not is_loopback(_host(base_url))
     return {
         "base_url": base_url.rstrip("/"),
-        "headers": {"Authorization": bearer(api_key)} if api_key else {},
+        "headers": {"Authorization": bearer_authorization(api_key)} if api_key else {},
         "limits": _LIMITS,
         "trust_env": trust_env,
         "verify": _verify(base_url, root_certificates, trust_env=trust_env),
@@ -114,11 +114,11 @@ def connection(base_url: str, api_key: str | None, root_certificates: bytes | No
 
 
 @contextmanager
-def translated(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
-    """Raise what goes wrong on the way as the errors of this package.
+def translated_errors(base_url: httpx.URL, timeout_s: float) -> Iterator[None]:
+    """Translate httpx's exceptions within the block into errors of this package.
 
     Raises:
-        DeadlineExceeded: the connection stands, and no answer came in time.
+        DeadlineExceeded: the connection stands, but no answer came in time.
         ServiceUnreachable: there is no connection, or it broke.
     """
     try:
@@ -146,9 +146,9 @@ def _verify(base_url: str, root_certificates: bytes | None, *, trust_env: bool) 
         raise ValueError(f"root_certificates are no PEM: {exc}") from exc
 
 
-def _unreachable(base_url: httpx.URL, why: str, *, never_connected: bool = False) -> ServiceUnreachable:
+def _unreachable(base_url: httpx.URL, reason: str, *, never_connected: bool = False) -> ServiceUnreachable:
     return ServiceUnreachable(
-        f"no gateway answers at {base_url} ({why}): start one with affect-serve, or check the URL",
+        f"no gateway answers at {base_url} ({reason}): start one with affect-serve, or check the URL",
         never_connected=never_connected,
     )
 
@@ -157,13 +157,13 @@ def _host(base_url: str) -> str:
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as exc:
-        raise _no_url(base_url) from exc
+        raise _not_a_url(base_url) from exc
     if url.scheme not in ("http", "https") or not url.host:
-        raise _no_url(base_url)
+        raise _not_a_url(base_url)
     return url.host
 
 
-def _no_url(text: str) -> ServiceUnreachable:
+def _not_a_url(text: str) -> ServiceUnreachable:
     return ServiceUnreachable(f"{text!r} is not the URL of a gateway: give one like http://127.0.0.1:8080")
 
 
@@ -177,19 +177,19 @@ def _query(backbone: str | None, version: int | None, label: str | None) -> dict
     return {"params": params}
 
 
-def _body(response: httpx.Response, shape: type[Body], *statuses: int) -> Body:
+def _parse_body(response: httpx.Response, shape: type[Body], *statuses: int) -> Body:
     if response.status_code not in (statuses or (httpx.codes.OK,)):
-        raise _failure(response)
+        raise _reported_error(response)
     try:
         return shape.model_validate_json(response.content)
     except pydantic.ValidationError as exc:
-        raise _failure(response) from exc
+        raise _reported_error(response) from exc
 
 
 def _outcomes(response: httpx.Response, sent: int) -> list[Outcome]:
-    results = _body(response, BatchPrediction).results
+    results = _parse_body(response, BatchPrediction).results
     if len(results) != sent:
-        raise _foreign(response)
+        raise _not_a_gateway(response)
     request_id = response.headers.get(REQUEST_ID_HEADER)
     return [
         AffectError.by_code[result.error.code](result.error.detail, request_id=request_id)
@@ -199,19 +199,19 @@ def _outcomes(response: httpx.Response, sent: int) -> list[Outcome]:
     ]
 
 
-def _failure(response: httpx.Response) -> AffectError | ServiceUnreachable:
-    """The error that a gateway reports in ``response``, if one wrote it."""
+def _reported_error(response: httpx.Response) -> AffectError | ServiceUnreachable:
+    """Return the error that the response reports, or `ServiceUnreachable` if no gateway wrote it."""
     try:
         problem = Problem.model_validate_json(response.content)
     except pydantic.ValidationError:
-        return _foreign(response)
+        return _not_a_gateway(response)
     wait = response.headers.get("Retry-After", "")
     return AffectError.by_code[problem.code](
         problem.detail, request_id=problem.request_id, retry_after_s=float(wait) if wait.isdecimal() else None
     )
 
 
-def _foreign(response: httpx.Response) -> ServiceUnreachable:
+def _not_a_gateway(response: httpx.Response) -> ServiceUnreachable:
     kind = response.headers.get("Content-Type", "no content type")
     return ServiceUnreachable(
         f"{response.url} answered {response.status_code} with {kind}, not as an Affect gateway does: check the URL"

@@ -1,7 +1,7 @@
-"""Connections of httpx on which everything ends with the call.
+"""An httpx transport whose reads and writes all end when the time of the call is over.
 
-httpx holds each read and each write to a limit of its own, so that a server that drips could hold a call for as long as
-it likes. asyncio has a limit on the whole; what blocks has none, so that it is kept here, where the waiting is done.
+httpx limits each read and each write by itself, so that a server that sends a byte at a time could hold a call for as
+long as it likes. asyncio can limit the call as a whole; for the blocking client the limit is kept here, on the socket.
 """
 
 import ssl
@@ -12,12 +12,12 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-_SLICE: Final = 64 * 2**10
-"""Bytes that are written under one limit."""
+_WRITE_CHUNK_BYTES: Final = 64 * 2**10
+"""Bytes that are written before the time left is looked at again."""
 
 
 class SecondsLeft(float):
-    """What is left of a call's time, as httpx takes it; it goes on passing.
+    """A timeout for httpx that counts down: the seconds left until the end of the call.
 
     Args:
         left_s: seconds from now.
@@ -27,12 +27,12 @@ class SecondsLeft(float):
         self._ends = time.monotonic() + left_s
 
     def now(self) -> float:
-        """Seconds that are left by now; below 0 where it is over."""
+        """Return the seconds left now; negative once the time is over."""
         return self._ends - time.monotonic()
 
 
 class DeadlineTransport(httpx.HTTPTransport):
-    """httpx's own transport, but for its connections."""
+    """httpx's own transport with connections that obey `SecondsLeft`."""
 
     def __init__(self, *, verify: ssl.SSLContext, limits: httpx.Limits) -> None:
         super().__init__(verify=verify, limits=limits)
@@ -46,7 +46,7 @@ class DeadlineTransport(httpx.HTTPTransport):
 
 
 class _Backend(httpcore.SyncBackend):
-    """Opens connections that know when a call ends."""
+    """A network backend whose streams obey `SecondsLeft`."""
 
     def connect_tcp(
         self,
@@ -67,8 +67,8 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left_s(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), _SLICE):
-            self._stream.write(buffer[start : start + _SLICE], _left_s(timeout, httpcore.WriteTimeout))
+        for start in range(0, len(buffer), _WRITE_CHUNK_BYTES):
+            self._stream.write(buffer[start : start + _WRITE_CHUNK_BYTES], _left_s(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -82,10 +82,10 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left_s(timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
+def _left_s(timeout: float | None, expired: type[httpcore.TimeoutException]) -> float | None:
     if not isinstance(timeout, SecondsLeft):
         return timeout
     left_s = timeout.now()
     if left_s <= 0:
-        raise over("the time of the call is over")
+        raise expired("the time of the call is over")
     return left_s

@@ -1,4 +1,4 @@
-"""Calls of the gRPC API and the reading of their answers: everything of a client but the sending."""
+"""Build requests of the gRPC API and parse the responses; the clients only send them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
@@ -9,7 +9,7 @@ import pydantic
 
 from affect_client.errors import ServiceUnreachable
 from affect_client.loopback import is_loopback
-from affect_client.options import bearer
+from affect_client.options import bearer_authorization
 from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, InvalidRequest, TooLarge
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_contract.messages import prediction_from_proto
@@ -20,23 +20,23 @@ SCHEMES: Final = ("grpc", "grpcs")
 SECURE_SCHEME: Final = "grpcs"
 
 _OPTIONS: Final = (
-    # What may be sent is the gateway's to say.
+    # The gateway decides how large a message may be.
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.keepalive_time_ms", 30_000),
-    # Retries are counted in one place, the client's own.
+    # Only the client's own policy retries (affect_client.retry).
     ("grpc.enable_retries", 0),
 )
 _NOT_CONNECTED: Final = ("failed to connect to all addresses", "dns resolution failed", "errors resolving")
 
 
 class Address:
-    """Where a gateway's gRPC API is.
+    """The address of a gateway's gRPC API, parsed from its URL.
 
     Raises:
-        ServiceUnreachable: the URL can name none.
+        ServiceUnreachable: ``url`` is not a gRPC URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -44,20 +44,20 @@ class Address:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as exc:
-            raise _no_address(url) from exc
-        more = "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment
-        if parts.scheme not in SCHEMES or not parts.hostname or not port or more:
-            raise _no_address(url)
+            raise _not_an_address(url) from exc
+        extra = "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme not in SCHEMES or not parts.hostname or not port or extra:
+            raise _not_an_address(url)
         self.url = url
         self.target = parts.netloc
         self.secure = parts.scheme == SECURE_SCHEME
         self._host = parts.hostname
 
     def credentials(self, root_certificates: bytes | None) -> grpc.ChannelCredentials | None:
-        """Of a channel with TLS; None where the address asks for none.
+        """Return the credentials of a TLS channel; None for an address without TLS.
 
         Raises:
-            ValueError: there are certificates, and nothing to use them for.
+            ValueError: certificates are given for an address without TLS.
         """
         if self.secure:
             return grpc.ssl_channel_credentials(root_certificates)
@@ -67,11 +67,11 @@ class Address:
 
     @property
     def options(self) -> list[tuple[str, Any]]:
-        """Of the channel; no proxy of the environment reaches what listens on this machine's loopback."""
+        """The options of the channel; loopback addresses are never reached through a proxy."""
         return [*_OPTIONS, ("grpc.enable_http_proxy", int(not is_loopback(self._host)))]
 
 
-def _no_address(url: str) -> ServiceUnreachable:
+def _not_an_address(url: str) -> ServiceUnreachable:
     return ServiceUnreachable(
         f"{url!r} is not the address of a gateway's gRPC API: give one like grpc://127.0.0.1:9090"
     )
@@ -80,10 +80,10 @@ def _no_address(url: str) -> ServiceUnreachable:
 def predict_request(
     image: bytes, backbone: str | None, version: int | None, label: str | None
 ) -> affect_pb2.PredictRequest:
-    """The request for one picture.
+    """Build the request for one picture.
 
     Raises:
-        InvalidRequest: both a version and a label, of which a message holds one, or what it cannot hold at all.
+        InvalidRequest: both a version and a label are given, or a value does not fit its field.
     """
     if version is not None and label is not None:
         raise InvalidRequest("give a version or a label, not both")
@@ -94,28 +94,28 @@ def predict_request(
 
 
 def metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
-    """What goes with every call."""
-    return (("authorization", bearer(api_key)),) if api_key else ()
+    """Return the metadata of every call, which carries the API key if there is one."""
+    return (("authorization", bearer_authorization(api_key)),) if api_key else ()
 
 
 def prediction(response: affect_pb2.PredictResponse, address: Address) -> Prediction:
-    """The prediction in a response.
+    """Parse the prediction in a response.
 
     Raises:
-        ServiceUnreachable: no gateway of this contract wrote it.
+        ServiceUnreachable: the response does not follow the contract, so no gateway wrote it.
     """
     try:
         return prediction_from_proto(response)
     except (pydantic.ValidationError, ValueError) as exc:
-        raise _foreign(address, "with an answer that is not a gateway's") from exc
+        raise _not_a_gateway(address, "with an answer that is not a gateway's") from exc
 
 
-def translated(error: grpc.RpcError, address: Address, timeout_s: float) -> AffectError | ServiceUnreachable:
-    """The error of this package that a failed call is."""
+def translate_error(error: grpc.RpcError, address: Address, timeout_s: float) -> AffectError | ServiceUnreachable:
+    """Translate the error of a failed call into an error of this package."""
     status, details = error.code(), error.details() or ""
     trailers = dict(cast("Iterable[tuple[str, Any]]", error.trailing_metadata() or ()))
     if trailers.get(CODE_METADATA) in set(ErrorCode):
-        return _of_gateway(trailers, details)
+        return _gateway_error(trailers, details)
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
             f"{address.url} did not answer within {timeout_s:g} s: allow more time, or ask for less at once"
@@ -127,10 +127,10 @@ def translated(error: grpc.RpcError, address: Address, timeout_s: float) -> Affe
             f"no gateway answers at {address.url} ({details}): start one with affect-serve, or check the address",
             never_connected=details.lower().startswith(_NOT_CONNECTED),
         )
-    return _foreign(address, f"{status.name} ({details})")
+    return _not_a_gateway(address, f"{status.name} ({details})")
 
 
-def _of_gateway(trailers: Mapping[str, Any], details: str) -> AffectError:
+def _gateway_error(trailers: Mapping[str, Any], details: str) -> AffectError:
     wait_ms = str(trailers.get(RETRY_AFTER_METADATA, ""))
     return AffectError.by_code[ErrorCode(trailers[CODE_METADATA])](
         details,
@@ -139,5 +139,5 @@ def _of_gateway(trailers: Mapping[str, Any], details: str) -> AffectError:
     )
 
 
-def _foreign(address: Address, what: str) -> ServiceUnreachable:
+def _not_a_gateway(address: Address, what: str) -> ServiceUnreachable:
     return ServiceUnreachable(f"{address.url} answered {what}, not as an Affect gateway does: check the address")

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from affect_client.access import AccessError, access, add_access_arguments
-from affect_client.connect import connect_async, is_rpc
+from affect_client.connect import connect_async, is_grpc_url
+from affect_client.credentials import CredentialsError, add_credential_arguments, read_credentials
 from affect_client.http.client import DEFAULT_URL, AsyncClient
 from affect_client.rpc.client import AsyncGrpcClient
 from affect_contract.arguments import names, seconds
@@ -60,14 +60,14 @@ async def _find(options: argparse.Namespace) -> list[Pin]:
 
 def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
     try:
-        return connect_async(options.url, timeout_s=options.timeout_s, retries=0, **access(options))
-    except (AccessError, ValueError) as exc:
+        return connect_async(options.url, timeout_s=options.timeout_s, retries=0, **read_credentials(options))
+    except (CredentialsError, ValueError) as exc:
         raise EvaluationError(str(exc)) from exc
 
 
 def _connections(url: str) -> int:
     """One for all over gRPC. An HTTP pool looks at all its connections for each request, so each has its own."""
-    return 1 if is_rpc(url) else IN_FLIGHT
+    return 1 if is_grpc_url(url) else IN_FLIGHT
 
 
 def _truth(options: argparse.Namespace, dataset: Dataset) -> Truth:
@@ -174,5 +174,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
     )
-    add_access_arguments(parser)
+    add_credential_arguments(parser)
     add_shard_argument(parser, "score this part alone, for affect-evaluate merge")

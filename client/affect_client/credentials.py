@@ -1,28 +1,28 @@
-"""How the commands get into a gateway that wants a key, or speaks TLS with a certificate of its own."""
+"""The options by which a command gets an API key and trusted certificates for a gateway."""
 
 import argparse
 import os
 from pathlib import Path
 from typing import Final, TypedDict
 
-from affect_client.options import require_key
+from affect_client.options import validate_api_key
 
 KEY_VARIABLE: Final = "AFFECT_API_KEY"
 
 
-class Access(TypedDict):
-    """Keyword arguments of every client."""
+class Credentials(TypedDict):
+    """The API key and the trusted certificates, as keyword arguments of every client."""
 
     api_key: str | None
     root_certificates: bytes | None
 
 
-class AccessError(Exception):
-    """A key or a certificate cannot be used; the text says which, and does not repeat it."""
+class CredentialsError(Exception):
+    """A key or a certificate cannot be used; the message names the source, never the key itself."""
 
 
-def add_access_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; a key is none of them, since other users of a machine see its command lines."""
+def add_credential_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--api-key-file`` and ``--ca``; no option takes the key itself, since other users see command lines."""
     parser.add_argument(
         "--api-key-file",
         type=Path,
@@ -37,11 +37,11 @@ def add_access_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def access(options: argparse.Namespace) -> Access:
-    """What the options and the environment say.
+def read_credentials(options: argparse.Namespace) -> Credentials:
+    """Read the API key and the certificates that the options name; the environment may hold the key.
 
     Raises:
-        AccessError: a file cannot be read, or holds no key.
+        CredentialsError: a file cannot be read, or holds no usable key.
     """
     return {"api_key": _key(options.api_key_file), "root_certificates": _read(options.ca) if options.ca else None}
 
@@ -50,12 +50,12 @@ def _key(file: Path | None) -> str | None:
     key = _read(file).decode("utf-8", "replace").strip() if file else os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
         if file:
-            raise AccessError(f"{file} is empty: it should hold a key")
+            raise CredentialsError(f"{file} is empty: it should hold a key")
         return None
     try:
-        require_key(key)
+        validate_api_key(key)
     except ValueError as exc:
-        raise AccessError(f"{file or KEY_VARIABLE}: {exc}") from exc
+        raise CredentialsError(f"{file or KEY_VARIABLE}: {exc}") from exc
     return key
 
 
@@ -63,4 +63,4 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as exc:
-        raise AccessError(f"{file} cannot be read: {exc.strerror}") from exc
+        raise CredentialsError(f"{file} cannot be read: {exc.strerror}") from exc

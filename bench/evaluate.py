@@ -29,7 +29,7 @@ from affect_contract.schemas import AnsweringModel, Prediction
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample
 from affect_evaluation.run.folder import claim, identity
-from affect_evaluation.run.predictions import FILE_NAME, Row
+from affect_evaluation.run.predictions import PREDICTIONS_FILE, RecordedAnswer
 from affect_evaluation.run.truth import Prior, Truth, affect
 
 BENCH = Path(__file__).resolve().parent
@@ -110,7 +110,7 @@ def _score_many(folder: Path, rows: int) -> None:
     claim(folder, identity("many", "all", samples, []))
     facts = {"data_digest": "many", "split": "all", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
     Truth.of(samples, Prior.of(samples), facts).write(folder)
-    with (folder / FILE_NAME).open("w") as file:
+    with (folder / PREDICTIONS_FILE).open("w") as file:
         for sample in samples:
             file.write(_answer(sample, random).model_dump_json(exclude_unset=True) + "\n")
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def _megabytes(used: resource.struct_rusage) -> float:
     return used.ru_maxrss / 1024
 
 
-def _answer(sample: Sample, random: np.random.Generator) -> Row:
+def _answer(sample: Sample, random: np.random.Generator) -> RecordedAnswer:
     weights = random.dirichlet(np.ones(len(LABELS)) + 2 * np.eye(len(LABELS))[sample.expression])
     best = int(weights.argmax())
     model = AnsweringModel(backbone="mobilenet_v2", versions={"mobilenet_v2_affect": 1})
@@ -141,7 +141,7 @@ def _answer(sample: Sample, random: np.random.Generator) -> Row:
         model=model,
         request_id="r",
     )
-    return Row(id=sample.id, backbone=model.backbone, answer=answer, versions=model.versions, latency_ms=5.0)
+    return RecordedAnswer(id=sample.id, backbone=model.backbone, answer=answer, versions=model.versions, latency_ms=5.0)
 
 
 def _parser() -> argparse.ArgumentParser:

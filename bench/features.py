@@ -105,7 +105,7 @@ def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, floa
     from affect_training.loop.epochs import Examples, train  # noqa: PLC0415
     from affect_training.loop.targets import labels  # noqa: PLC0415
     from affect_training.networks.heads import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
-    from affect_training.recipes.recipe import STUDY  # noqa: PLC0415
+    from affect_training.recipes.recipe import STUDY_RECIPE  # noqa: PLC0415
 
     peak = Peak()
     peak.look()
@@ -122,7 +122,7 @@ def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, floa
             rows[indices] = batch
         chosen = InMemory(rows)  # type: ignore[assignment]
     examples = Examples(chosen, labels(Task.REGRESSION, listed))
-    recipe = replace(STUDY, epochs=1, batch_size=batch_size)
+    recipe = replace(STUDY_RECIPE, epochs=1, batch_size=batch_size)
     head = build_head(Task.REGRESSION, some.shape[1], recipe, seed=0)
     with tempfile.TemporaryDirectory() as checkpoints:
         train(

@@ -33,15 +33,15 @@ from affect_training.networks.backbones import build_base
 from affect_training.networks.heads import build_head, chain
 from affect_training.networks.weights import Origin, Weights, file_name
 from affect_training.preparation import cache_of
-from affect_training.recipes.recipe import STUDY
+from affect_training.recipes.recipe import STUDY_RECIPE
 
 
 def study_seconds(backbone: BackboneName, weights: Weights, task: Task, course: Course, epochs: int) -> float:
     """Seconds that the study's loop takes for one combination: its second epoch times the epochs."""
     base = build_base(backbone, weights)
-    model = chain(base, build_head(task, base.output.shape[-1], STUDY, seed=0))
+    model = chain(base, build_head(task, base.output.shape[-1], STUDY_RECIPE, seed=0))
     loss = "sparse_categorical_crossentropy" if task is Task.CLASSIFICATION else "mean_squared_error"
-    model.compile(keras.optimizers.Adam(STUDY.learning_rate), loss=loss)
+    model.compile(keras.optimizers.Adam(STUDY_RECIPE.learning_rate), loss=loss)
     clock = _EpochClock()
     training, validation = (_pipeline(task, samples) for samples in (course.training, course.validation))
     model.fit(training, validation_data=validation, epochs=2, verbose=0, callbacks=[clock])
@@ -56,7 +56,7 @@ def our_seconds(chosen: dict[BackboneName, Weights], course: Course) -> dict[Bac
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
             cache = cache_of(base, backbone, Path(folder))
-            train_heads(backbone, base, cache, STUDY, course)
+            train_heads(backbone, base, cache, STUDY_RECIPE, course)
             seconds[backbone] = time.perf_counter() - started
     return seconds
 
@@ -72,7 +72,7 @@ def main() -> None:
         chosen = {backbone: _weights(backbone, options.weights) for backbone in STUDY_BACKBONES}
         ours = our_seconds(chosen, course)
         study = {
-            backbone: sum(study_seconds(backbone, weights, task, course, STUDY.epochs) for task in Task)
+            backbone: sum(study_seconds(backbone, weights, task, course, STUDY_RECIPE.epochs) for task in Task)
             for backbone, weights in chosen.items()
         }
     _print_table(course, study, ours)
@@ -97,7 +97,7 @@ def _pipeline(task: Task, samples: "list[Sample] | Any") -> tf.data.Dataset:
     paths = tf.data.Dataset.from_tensor_slices([str(sample.path) for sample in samples])
     pictures = paths.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
     targets = tf.data.Dataset.from_tensor_slices(labels(task, samples))
-    return tf.data.Dataset.zip(pictures, targets).batch(STUDY.batch_size).prefetch(tf.data.AUTOTUNE)
+    return tf.data.Dataset.zip(pictures, targets).batch(STUDY_RECIPE.batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def _decode(path: tf.Tensor) -> tf.Tensor:
@@ -126,7 +126,7 @@ def _weights(backbone: BackboneName, folder: Path | None) -> Weights:
 
 def _print_table(course: Course, study: dict[BackboneName, float], ours: dict[BackboneName, float]) -> None:
     counts = f"{len(course.training)} + {len(course.validation)} pictures"
-    print(f"training + validation: {counts}, {STUDY.epochs} epochs, batch {STUDY.batch_size}, both tasks")
+    print(f"training + validation: {counts}, {STUDY_RECIPE.epochs} epochs, batch {STUDY_RECIPE.batch_size}, both tasks")
     print(f"{'backbone':14} {'study':>10} {'ours':>10} {'ratio':>7}")
     for backbone in STUDY_BACKBONES:
         print(_row(backbone, study[backbone], ours[backbone]))

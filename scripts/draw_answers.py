@@ -7,7 +7,7 @@ from affect_contract.labels import LABELS
 from affect_evaluation.report import plots
 from affect_evaluation.report.picture_grids import SHOWN, Shown, grid
 from affect_evaluation.run.answers import Answers, read_answers
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Truth, read_truth, whole
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Draw the picture."""
     options = _parser().parse_args()
     truth = read_truth(options.scores)
-    answers = read_answers(options.scores / FILE_NAME, truth.samples)[options.backbone]
+    answers = read_answers(options.scores / PREDICTIONS_FILE, truth.samples)[options.backbone]
     answered = whole(answers.probabilities) & whole(answers.affect)
     by_chance = sorted(answered.nonzero()[0].tolist(), key=lambda place: truth.samples[place].digest)
     plots.save(grid([_shown(truth, answers, place) for place in by_chance[:SHOWN]], ""), options.out)

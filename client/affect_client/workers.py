@@ -7,11 +7,11 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-Task = TypeVar("Task")
+Input = TypeVar("Input")
 Result = TypeVar("Result")
 
 
-class Workers(Generic[Task, Result]):
+class Workers(Generic[Input, Result]):
     """A bounded number of daemon threads that call one function.
 
     Python's `ThreadPoolExecutor` waits for its threads when the process ends, so that a gateway that hangs would delay
@@ -22,13 +22,13 @@ class Workers(Generic[Task, Result]):
         number: how many calls may run at a time.
     """
 
-    def __init__(self, function: Callable[[Task], Result], number: int) -> None:
+    def __init__(self, function: Callable[[Input], Result], number: int) -> None:
         self._function = function
         self._number = number
-        self._tasks: SimpleQueue[tuple[Task, Future[Result]] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[Input, Future[Result]] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def submit(self, task: Task) -> Future[Result]:
+    def submit(self, task: Input) -> Future[Result]:
         """Call the function with ``task`` as soon as a thread is free."""
         future: Future[Result] = Future()
         self._tasks.put((task, future))

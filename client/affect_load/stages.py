@@ -98,7 +98,7 @@ class Plan(Protocol):
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepSearch:
     """More and more users until the target is missed, then halfway between what met it and what missed it."""
 
     users: int
@@ -147,7 +147,7 @@ def plan(kind: Kind, rate: float, seconds: float, target: Target) -> Plan:
     users = max(1, round(rate / RATE_PER_USER))
     match kind:
         case Kind.STEPS:
-            return Steps(users, seconds, target)
+            return StepSearch(users, seconds, target)
         case Kind.SPIKE:
             return Sequel((Stage(users, seconds), Stage(_SPIKE * users, seconds, judged=False), Stage(users, seconds)))
         case Kind.SOAK:

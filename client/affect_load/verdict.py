@@ -13,7 +13,7 @@ from affect_load.stages import RATE_PER_USER, Kind, Measured, Target, bounds
 _MEMORY_GROWTH: Final = 0.02
 
 
-class Outcome(IntEnum):
+class LoadOutcome(IntEnum):
     """The exit status that says it."""
 
     PASSED = 0
@@ -25,7 +25,7 @@ class Outcome(IntEnum):
 class Verdict:
     """With its reasons."""
 
-    outcome: Outcome
+    outcome: LoadOutcome
     reasons: tuple[str, ...]
     highest_rate: float | None = None
     """Requests a second that met the target, where the load was steps."""
@@ -45,18 +45,18 @@ def judge(
     """
     aside = (f"{total.refused:,} of {total.sent:,} requests were refused as too many (429): no errors of the service",)
     if not total.sent:
-        return Verdict(Outcome.FAILED, ("no request came back: is the service there?",))
+        return Verdict(LoadOutcome.FAILED, ("no request came back: is the service there?",))
     if total.errors:
         often = max(errors, key=errors.__getitem__, default="unknown")
         return Verdict(
-            Outcome.FAILED, (f"{total.errors:,} of {total.sent:,} requests failed, most often: {often}", *aside)
+            LoadOutcome.FAILED, (f"{total.errors:,} of {total.sent:,} requests failed, most often: {often}", *aside)
         )
     if not measured:
-        return Verdict(Outcome.VOID, ("it ended before anything was measured", *aside))
+        return Verdict(LoadOutcome.VOID, ("it ended before anything was measured", *aside))
     if kind is Kind.STEPS:
         return _of_steps(measured, target, aside)
     verdict = _of_stages(measured, target, aside)
-    return _of_memory(measured, verdict) if kind is Kind.SOAK and verdict.outcome is Outcome.PASSED else verdict
+    return _of_memory(measured, verdict) if kind is Kind.SOAK and verdict.outcome is LoadOutcome.PASSED else verdict
 
 
 def _of_steps(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
@@ -65,29 +65,31 @@ def _of_steps(measured: Sequence[Measured], target: Target, aside: tuple[str, ..
     limited = [one for one in measured if one.stage.users == missed and one.strain.limits(target.p95_ms)]
     if limited:
         found = f"{best:.0f}/s met the target" if best else "no rate met the target"
-        return Verdict(Outcome.VOID, (_limited(limited[0]), found, *aside), best)
+        return Verdict(LoadOutcome.VOID, (_limited(limited[0]), found, *aside), best)
     if best is None:
-        return Verdict(Outcome.FAILED, (f"no rate met p95 within {target.p95_ms:g} ms", *aside))
+        return Verdict(LoadOutcome.FAILED, (f"no rate met p95 within {target.p95_ms:g} ms", *aside))
     least = "" if missed else "at least "
     reason = f"{least}{best:.0f} requests/s with p95 within {target.p95_ms:g} ms"
-    return Verdict(Outcome.PASSED, (reason, *aside), best)
+    return Verdict(LoadOutcome.PASSED, (reason, *aside), best)
 
 
 def _of_stages(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
     missed = [one for one in measured if one.stage.judged and not one.meets(target)]
     if not missed:
-        return Verdict(Outcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *aside))
+        return Verdict(LoadOutcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *aside))
     limited = next((one for one in missed if one.strain.limits(target.p95_ms)), None)
     if limited:
-        return Verdict(Outcome.VOID, (_limited(limited), *aside))
-    return Verdict(Outcome.FAILED, (_missed(missed[0], target), *aside))
+        return Verdict(LoadOutcome.VOID, (_limited(limited), *aside))
+    return Verdict(LoadOutcome.FAILED, (_missed(missed[0], target), *aside))
 
 
 def _of_memory(measured: Sequence[Measured], verdict: Verdict) -> Verdict:
     """Resident memory and open files in the last quarter of a soak, against the second, when it was warm."""
     held = [one.held for one in measured if one.held]
     if len(held) < len(measured):
-        return Verdict(Outcome.VOID, ("the gateway did not say what it holds: /metrics has to be there for a soak",))
+        return Verdict(
+            LoadOutcome.VOID, ("the gateway did not say what it holds: /metrics has to be there for a soak",)
+        )
     quarter = len(held) // 4
     warm, end = _median(held[quarter : 2 * quarter]), _median(held[-quarter:])
     growth = end.resident_bytes / warm.resident_bytes - 1
@@ -97,7 +99,7 @@ def _of_memory(measured: Sequence[Measured], verdict: Verdict) -> Verdict:
         f"{warm.open_files:.0f} open files when warm, {end.open_files:.0f} at the end",
     )
     grew = growth >= _MEMORY_GROWTH or end.open_files > warm.open_files
-    outcome = Outcome.FAILED if grew else Outcome.PASSED
+    outcome = LoadOutcome.FAILED if grew else LoadOutcome.PASSED
     return Verdict(outcome, (*said, *verdict.reasons))
 
 

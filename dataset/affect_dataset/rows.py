@@ -39,21 +39,21 @@ class Rows(NamedTuple):
     rows: Iterable[Row]
 
 
-Outcome = tuple[Sample | None, list[Exclusion]]
+ReadRow = tuple[Sample | None, list[Exclusion]]
 
 
-def read_rows(rows: Iterable[Row]) -> Iterator[Outcome]:
+def read_rows(rows: Iterable[Row]) -> Iterator[ReadRow]:
     """Read rows in threads, a bounded number ahead; the outcomes come in the order of the rows."""
     source = iter(rows)
     with ThreadPoolExecutor(_READERS, thread_name_prefix="dataset") as pool:
-        ahead: list[Future[Outcome]] = [pool.submit(read_row, row) for row in islice(source, _ROWS_AHEAD)]
+        ahead: list[Future[ReadRow]] = [pool.submit(read_row, row) for row in islice(source, _ROWS_AHEAD)]
         while ahead:
             done, ahead = ahead, [pool.submit(read_row, row) for row in islice(source, _ROWS_AHEAD)]
             for future in done:
                 yield future.result()
 
 
-def read_row(row: Row) -> Outcome:
+def read_row(row: Row) -> ReadRow:
     """Return the sample in a row, or None if the row cannot be used, and what was excluded."""
     try:
         expression = _expression(row.expression.read())

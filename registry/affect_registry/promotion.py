@@ -19,7 +19,7 @@ Versions = Mapping[str, int]
 """Version by model name."""
 
 
-class Steps(NamedTuple):
+class PromotionSteps(NamedTuple):
     """The configs to write, in order; what must be waited for after each is known where a server can be asked."""
 
     listed: Entries
@@ -30,7 +30,7 @@ class Steps(NamedTuple):
     """What carries no label is not named any more."""
 
 
-def steps(entries: Entries, targets: Versions, *, keep_old: bool = False) -> Steps:
+def steps(entries: Entries, targets: Versions, *, keep_old: bool = False) -> PromotionSteps:
     """The rewrites that make each of the ``targets`` stable.
 
     A model server refuses a whole file that moves a label to a version it has not loaded, and answers nothing for a
@@ -54,7 +54,7 @@ def steps(entries: Entries, targets: Versions, *, keep_old: bool = False) -> Ste
     }
     _require_stable(_ours(labelled, ()))
     kept = {name: without_unlabelled(entry) if name in targets else entry for name, entry in labelled.items()}
-    return Steps(listed, labelled, kept)
+    return PromotionSteps(listed, labelled, kept)
 
 
 def without_canary(entries: Entries, names: Iterable[str]) -> Entries:

@@ -34,7 +34,7 @@ Seconds = Annotated[float, Field(ge=0), Metavar("SECONDS")]
 OptionalFile = Annotated[Path | None, Metavar("FILE")]
 
 
-class Precision(StrEnum):
+class EmbeddedPrecision(StrEnum):
     """Arithmetic of the embedded runtime."""
 
     F32 = "f32"
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     """Percentage, from 0 to 100, of the requests without a version or label that the canary answers, for backbones that
     have one."""
 
-    embedded_precision: Precision = Precision.F32
+    embedded_precision: EmbeddedPrecision = EmbeddedPrecision.F32
     """Arithmetic of models that run in this process. bf16 is faster on processors that have it, and changes answers."""
 
     log_level: LogLevel = LogLevel.INFO

@@ -19,7 +19,7 @@ from affect_contract.outputs import Task
 from affect_training.networks.backbones import build_base
 from affect_training.networks.heads import build_head
 from affect_training.export.saved_model import export
-from affect_training.recipes.recipe import STUDY
+from affect_training.recipes.recipe import STUDY_RECIPE
 from affect_training.export.warmup import write_warmup
 
 for seed in map(int, sys.argv[2:]):
@@ -27,7 +27,7 @@ for seed in map(int, sys.argv[2:]):
     for task in Task:
         model = single("custom_cnn", task)
         directory = Path(sys.argv[1]) / str(seed) / model.name
-        export(directory, base, {task: build_head(task, base.output.shape[-1], STUDY, seed=seed)})
+        export(directory, base, {task: build_head(task, base.output.shape[-1], STUDY_RECIPE, seed=seed)})
         write_warmup(directory, model.name)
 """
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from affect_dataset.shards import INDEX_VARIABLE
-from affect_load.verdict import Outcome
+from affect_load.verdict import LoadOutcome
 from affect_registry import store
 from affect_testbed.model_server import process
 from tests.conftest import ROOT
@@ -203,5 +203,5 @@ def test_the_load_is_shared_by_all_its_workers_and_judged_by_its_master(cluster)
     assert [one.returncode for one in workers] == [0] * 4, ended
     report = json.loads((cluster.folder / "results/1/load/load.json").read_text())
     # A machine full of tests may miss the pace; no request fails.
-    assert judging.returncode == Outcome[report["verdict"].upper()], said
+    assert judging.returncode == LoadOutcome[report["verdict"].upper()], said
     assert [stage["errors"] for stage in report["stages"]] == [0, 0, 0], said

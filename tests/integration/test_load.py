@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from affect_contract.errors import BackendError
-from affect_load.verdict import Outcome
+from affect_load.verdict import LoadOutcome
 from affect_testbed.model_server.process import free_port
 from affect_testbed.pictures import encoded, patches
 from tests.certificates import self_signed
@@ -57,7 +57,7 @@ def document(out):
 def judged(status, out):
     """No request failed, and the status is that of the report; a machine full of tests may stall, and miss its pace."""
     found = document(out)
-    assert status == Outcome[found["verdict"].upper()], found["reasons"]
+    assert status == LoadOutcome[found["verdict"].upper()], found["reasons"]
     assert [stage["errors"] for stage in found["stages"]] == [0, 0, 0]
     assert not any("failed" in reason for reason in found["reasons"]), found["reasons"]
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from affect_contract.preprocess import preprocess
 from affect_evaluation.run.answers import read_answers
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import read_truth
 from affect_testbed.gateway_process import gateway_process
 from tests.conftest import command
@@ -38,7 +38,7 @@ def test_the_studys_recipe_on_real_pictures_gives_the_studys_figures(real_data, 
 def agree_with_tensorflow(models, run):
     """The recorded answers are TensorFlow's own of the same SavedModel."""
     samples = read_truth(run).samples
-    answers = read_answers(run / FILE_NAME, samples)["mobilenet_v2"]
+    answers = read_answers(run / PREDICTIONS_FILE, samples)["mobilenet_v2"]
     model = tf.saved_model.load(str(models / "mobilenet_v2_affect" / "1")).signatures["serving_default"]
     for start in range(0, len(samples), 64):
         images = np.stack([preprocess(sample.path.read_bytes()) for sample in samples[start : start + 64]])

@@ -8,7 +8,7 @@ from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS
 from affect_contract.schemas import AnsweringModel, Failure, Prediction
 from affect_evaluation.run.folder import Session, add_sessions, claim, identity, write_timing
-from affect_evaluation.run.predictions import FILE_NAME, PredictionLog, Row
+from affect_evaluation.run.predictions import PREDICTIONS_FILE, PredictionLog, RecordedAnswer
 from affect_evaluation.run.truth import Prior, Truth
 
 FACTS = {"data_digest": "d", "split": "test", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
@@ -21,7 +21,7 @@ def write_run(
     """A run whose expressions are right with some chance, and whose valence has some noise."""
     claim(folder, identity("d", "test", pictures, []))
     Truth.of(pictures, Prior.of(pictures), FACTS).write(folder)
-    with PredictionLog(folder / FILE_NAME) as log:
+    with PredictionLog(folder / PREDICTIONS_FILE) as log:
         for backbone in backbones:
             random = np.random.default_rng(seed)
             for number, sample in enumerate(pictures):
@@ -37,11 +37,11 @@ def row(sample, backbone, random, right, noise, fails, version):
     affect = np.clip((sample.valence or 0.0) + random.normal(0, noise), -1, 1)
     if fails:
         error = Failure(code=ErrorCode.INVALID_IMAGE, detail="why")
-        return Row(id=sample.id, backbone=backbone, error=error, latency_ms=1.0)
+        return RecordedAnswer(id=sample.id, backbone=backbone, error=error, latency_ms=1.0)
     model = AnsweringModel(backbone=backbone, versions={f"{backbone}_affect": version})
     answer = Prediction(
         expression=LABELS[best], expression_id=best, confidence=0.65,
         probabilities={label: 0.65 if label == LABELS[best] else 0.05 for label in LABELS},
         valence=affect, arousal=-affect, model=model, request_id="r",
     )  # fmt: skip
-    return Row(id=sample.id, backbone=backbone, answer=answer, versions=model.versions, latency_ms=5.0)
+    return RecordedAnswer(id=sample.id, backbone=backbone, answer=answer, versions=model.versions, latency_ms=5.0)

@@ -14,7 +14,7 @@ from affect_evaluation.asking.job import IN_FLIGHT, ask
 from affect_evaluation.asking.pins import pins
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import read_answers
-from affect_evaluation.run.predictions import read_rows
+from affect_evaluation.run.predictions import read_recorded_answers
 from affect_evaluation.scoring.scores import score
 from tests.unit.client_gateway import FakeGateway, problem
 from tests.unit.evaluation_samples import write_samples
@@ -100,7 +100,7 @@ def test_a_bounded_number_is_in_flight(tmp_path, service, predictions):
 
 def test_a_row_holds_the_whole_answer_its_versions_and_its_time(service, samples, predictions):
     run(service, samples, predictions)
-    rows = {row.id: row for row in read_rows(predictions)}
+    rows = {row.id: row for row in read_recorded_answers(predictions)}
     assert set(rows) == {one.id for one in samples}
     for one in samples:
         row = rows[one.id]
@@ -119,7 +119,7 @@ def test_a_recorded_answer_is_never_asked_again_and_a_torn_line_is_cut(samples, 
     again = Service()
     run(again, samples, predictions)
     assert len(again.pictures) == len(samples) - kept
-    assert sorted(row.id for row in read_rows(predictions)) == [one.id for one in samples]
+    assert sorted(row.id for row in read_recorded_answers(predictions)) == [one.id for one in samples]
 
 
 def test_a_finished_run_asks_nothing(service, samples, predictions):
@@ -134,7 +134,7 @@ def test_a_service_that_goes_away_ends_the_run_and_the_next_one_goes_on(tmp_path
     service.goes_away_after = 7
     with pytest.raises(ServiceUnreachable, match=f"no gateway answers at {URL}"):
         run(service, samples, predictions)
-    assert len(list(read_rows(predictions))) <= 7
+    assert len(list(read_recorded_answers(predictions))) <= 7
     run(Service(), samples, predictions)
     run(Service(), samples, tmp_path / "undisturbed.jsonl")
     assert score(read_answers(predictions, samples), samples) == score(
@@ -146,20 +146,20 @@ def test_a_service_that_comes_back_soon_is_waited_for(service, samples, predicti
     bad_gateway = (502, {}, {"message": "bad gateway"})
     service.gateway.replies = [bad_gateway] * 20
     run(service, samples, predictions)
-    assert all(row.answer for row in read_rows(predictions))
+    assert all(row.answer for row in read_recorded_answers(predictions))
 
 
 def test_what_is_no_gateway_ends_the_run_instead_of_counting_as_failed_pictures(service, samples, predictions):
     service.gateway.replies = [(502, {}, {"message": "bad gateway"})] * 1000
     with pytest.raises(ServiceUnreachable, match="check the URL"):
         run(service, samples, predictions)
-    assert list(read_rows(predictions)) == []
+    assert list(read_recorded_answers(predictions)) == []
 
 
 def test_what_may_pass_is_asked_again_and_gives_one_row(service, samples, predictions, waits):
     service.gateway.replies = [problem(429, "overloaded", "busy"), problem(503, "model_not_ready", "loading")]
     run(service, samples[:1], predictions)
-    (row,) = read_rows(predictions)
+    (row,) = read_recorded_answers(predictions)
     assert row.answer is not None
     assert len(service.pictures) == 3
     assert [seconds for seconds in waits if seconds] == [0.25, 0.5]
@@ -175,7 +175,7 @@ def test_retry_after_is_honoured_within_reason(service, samples, predictions, wa
 def test_what_does_not_pass_in_time_is_a_row_and_the_next_run_asks_it_again(service, samples, predictions):
     service.gateway.replies = [problem(503, "model_not_ready", "loading")] * 6
     run(service, samples[:1], predictions)
-    (row,) = read_rows(predictions)
+    (row,) = read_recorded_answers(predictions)
     assert row.error is not None
     assert row.error.code is ErrorCode.MODEL_NOT_READY
     assert len(service.pictures) == 6
@@ -201,7 +201,7 @@ def test_a_picture_that_takes_too_long_is_a_row_and_the_others_go_on(service, sa
         return await service(request)
 
     run(handle, samples, predictions)
-    failed = [row for row in read_rows(predictions) if row.error]
+    failed = [row for row in read_recorded_answers(predictions) if row.error]
     assert [(row.id, row.error.code) for row in failed if row.error] == [("002", ErrorCode.DEADLINE_EXCEEDED)]
 
 
@@ -225,7 +225,7 @@ def test_an_answer_that_cannot_be_scored_is_a_failure(service, samples, predicti
         return httpx.Response(200, content=json.dumps(answer).encode())
 
     run(handle, samples[:1], predictions)
-    (row,) = read_rows(predictions)
+    (row,) = read_recorded_answers(predictions)
     assert row.error is not None
     assert row.error.code is ErrorCode.BACKEND_ERROR
 

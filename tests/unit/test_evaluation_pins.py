@@ -8,7 +8,7 @@ from affect_contract.schemas import ModelList, Prediction
 from affect_evaluation.asking.pins import Pin, pins
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.folder import RUN_FILE, claim, identity
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from tests.unit.client_gateway import FakeGateway
 from tests.unit.evaluation_samples import write_samples
 
@@ -39,20 +39,20 @@ def served(**models):
 def test_the_stable_version_is_pinned_by_its_number():
     (pin,) = pins(served(mobilenet_v2_affect={3: ["stable"], 4: ["canary"]}))
     assert pin == Pin(MOBILENET, {"mobilenet_v2_affect": 3})
-    assert pin.choice == {"backbone": "mobilenet_v2", "version": 3}
+    assert pin.query == {"backbone": "mobilenet_v2", "version": 3}
 
 
 def test_models_published_apart_are_asked_for_by_label():
     (pin,) = pins(served(custom_cnn_classification={2: ["stable"]}, custom_cnn_regression={1: ["stable"]}))
     assert pin.versions == {"custom_cnn_classification": 2, "custom_cnn_regression": 1}
-    assert pin.choice == {"backbone": "custom_cnn", "label": "stable"}
+    assert pin.query == {"backbone": "custom_cnn", "label": "stable"}
 
 
 def test_a_label_picks_the_versions_and_the_backbones_that_have_it():
     listed = served(mobilenet_v2_affect={3: ["stable"], 4: ["canary"]}, custom_cnn_classification={1: ["stable"]})
     (pin,) = pins(listed, label="canary")
     assert pin == Pin(MOBILENET, {"mobilenet_v2_affect": 4}, "canary")
-    assert pin.choice == {"backbone": "mobilenet_v2", "version": 4}
+    assert pin.query == {"backbone": "mobilenet_v2", "version": 4}
     with pytest.raises(EvaluationError, match="no model of custom_cnn has a canary version: publish one first"):
         pins(listed, ["custom_cnn"], "canary")
     with pytest.raises(EvaluationError, match="no model has the label 'beta'"):
@@ -145,7 +145,7 @@ def test_a_file_that_no_run_wrote_is_left_alone(tmp_path, run, text):
 
 
 def test_predictions_without_their_run_are_not_gone_on_with(tmp_path, run):
-    (tmp_path / FILE_NAME).touch()
+    (tmp_path / PREDICTIONS_FILE).touch()
     with pytest.raises(EvaluationError, match="predictions of an unknown run"):
         claim(tmp_path, run)
 

@@ -5,11 +5,13 @@ import pytest
 from affect_contract.errors import FAULTS, ErrorCode
 from affect_contract.schemas import Failure
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.predictions import PredictionLog, Row, read_rows
+from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer, read_recorded_answers
 
 
-def failure(number: int, code: ErrorCode = ErrorCode.INVALID_IMAGE) -> Row:
-    return Row(id=str(number), backbone="custom_cnn", error=Failure(code=code, detail="wörk"), latency_ms=number / 3)
+def failure(number: int, code: ErrorCode = ErrorCode.INVALID_IMAGE) -> RecordedAnswer:
+    return RecordedAnswer(
+        id=str(number), backbone="custom_cnn", error=Failure(code=code, detail="wörk"), latency_ms=number / 3
+    )
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def test_rows_come_back_as_they_were(path):
     rows = [failure(number) for number in range(3)]
     write(path, rows[:1])
     write(path, rows[1:])
-    assert list(read_rows(path)) == rows
+    assert list(read_recorded_answers(path)) == rows
 
 
 def test_a_log_reopened_after_any_cut_holds_whole_rows(path):
@@ -37,14 +39,14 @@ def test_a_log_reopened_after_any_cut_holds_whole_rows(path):
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         write(path, [])
-        kept = list(read_rows(path))
+        kept = list(read_recorded_answers(path))
         assert kept == rows[: whole[:cut].count(b"\n")]
 
 
 def test_rows_are_on_their_way_to_the_disk_one_by_one(path):
     with PredictionLog(path) as log:
         log.append(failure(1))
-        assert list(read_rows(path)) == [failure(1)]
+        assert list(read_recorded_answers(path)) == [failure(1)]
 
 
 @pytest.mark.parametrize("code", ErrorCode)
@@ -66,11 +68,11 @@ def test_a_line_that_is_no_row_is_named(path, line):
     with path.open("ab") as file:
         file.write(line + b"\n")
     with pytest.raises(EvaluationError, match="predictions.jsonl, line 2 is no recorded answer"):
-        list(read_rows(path))
+        list(read_recorded_answers(path))
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(EvaluationError, match="cannot be written: No such file"):
         PredictionLog(tmp_path / "nowhere" / "predictions.jsonl")
     with pytest.raises(EvaluationError, match="cannot be read: No such file"):
-        list(read_rows(tmp_path / "nowhere"))
+        list(read_recorded_answers(tmp_path / "nowhere"))

@@ -27,9 +27,9 @@ async def test_every_backbone_that_answers_is_pinned_to_what_answered(address):
     async with AsyncGrpcClient(address) as client:
         found = {pin.backbone: pin for pin in await probed_pins(client)}
     assert set(found) == {"mobilenet_v2", "custom_cnn"}
-    assert found["mobilenet_v2"].choice == {"backbone": "mobilenet_v2", "version": 3}
+    assert found["mobilenet_v2"].query == {"backbone": "mobilenet_v2", "version": 3}
     assert found["custom_cnn"].versions == {"custom_cnn_classification": 1, "custom_cnn_regression": 2}
-    assert found["custom_cnn"].choice == {"backbone": "custom_cnn", "label": "stable"}
+    assert found["custom_cnn"].query == {"backbone": "custom_cnn", "label": "stable"}
 
 
 async def test_a_backbone_that_is_wanted_and_not_served_is_named(address):

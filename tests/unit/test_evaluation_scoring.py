@@ -11,10 +11,10 @@ from affect_contract.schemas import AnsweringModel, Failure, Prediction
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report.terminal_table import table
 from affect_evaluation.run.answers import read_answers
-from affect_evaluation.run.predictions import PredictionLog, Row
+from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer
 from affect_evaluation.run.truth import Prior
 from affect_evaluation.scoring.scores import score, score_baselines
-from affect_evaluation.scoring.study import STUDY
+from affect_evaluation.scoring.study import STUDY_TABLE
 from tests.unit.evaluation_samples import WITHOUT_AFFECT, write_samples
 
 COUNT = 24
@@ -41,11 +41,15 @@ def answer(number, version=1, **spoilt):
 
 def row(number, given=None, backbone="mobilenet_v2"):
     given = given or answer(number)
-    return Row(id=f"{number:03}", backbone=backbone, answer=given, versions=given.model.versions, latency_ms=1.0)
+    return RecordedAnswer(
+        id=f"{number:03}", backbone=backbone, answer=given, versions=given.model.versions, latency_ms=1.0
+    )
 
 
 def failed(number, code=ErrorCode.INVALID_IMAGE):
-    return Row(id=f"{number:03}", backbone="mobilenet_v2", error=Failure(code=code, detail="why"), latency_ms=1.0)
+    return RecordedAnswer(
+        id=f"{number:03}", backbone="mobilenet_v2", error=Failure(code=code, detail="why"), latency_ms=1.0
+    )
 
 
 @pytest.fixture
@@ -151,7 +155,7 @@ def test_the_table_stands_beside_baselines_and_study(scored, samples):
     assert head.split()[:3] == ["accuracy", "RMSE", "V"]
     assert model.split()[:5] == ["mobilenet_v2", "(version", "1)", "0.5000", "0.0000"]
     assert baseline.startswith("baseline: majority class, mean")
-    assert [line.split()[1].rstrip("*") for line in study[:-1]] == list(STUDY)
+    assert [line.split()[1].rstrip("*") for line in study[:-1]] == list(STUDY_TABLE)
     assert study[0].split()[-9:] == ["-", "0.4435", "0.3061", "0.7183", "0.1876", "0.3696", "0.2048", "0.7650", "-"]
     assert "600 test pictures of AffectNet" in study[-1]
     assert "-0.0000" not in text

@@ -24,7 +24,7 @@ from affect_training.export.saved_model import decode_pictures, export
 from affect_training.export.warmup import write_warmup
 from affect_training.networks.backbones import CONSTRUCTIONS, build_base
 from affect_training.networks.heads import build_head
-from affect_training.recipes.recipe import STUDY
+from affect_training.recipes.recipe import STUDY_RECIPE
 
 SCALES = {Task.CLASSIFICATION: 20.0, Task.REGRESSION: 300.0}
 """Make the answers of untrained heads differ between pictures, and the affect leave [-1, 1]."""
@@ -48,7 +48,7 @@ def pictures():
 @pytest.fixture(scope="module")
 def network():
     base = build_base("custom_cnn")
-    heads = {task: build_head(task, base.output.shape[-1], STUDY, seed=1) for task in Task}
+    heads = {task: build_head(task, base.output.shape[-1], STUDY_RECIPE, seed=1) for task in Task}
     for task, head in heads.items():
         kernel, bias = head.layers[-1].get_weights()
         head.layers[-1].set_weights([kernel * SCALES[task], bias])

@@ -19,7 +19,7 @@ from affect_training.networks.heads import build_head, chain
 from affect_training.networks.joint import JointNetwork, unfreeze
 from affect_training.networks.weights import Origin, Weights
 from affect_training.preconditions import require_labels, require_trainable
-from affect_training.recipes.recipe import FineTuning, Precision, Watched
+from affect_training.recipes.recipe import FineTuning, TrainingPrecision, Watched
 
 TINY = FineTuning(averaging=0.0, epochs=3, batch_size=8, hidden_units=8, sides=((1, 32), (2, 64)), learning_rate=1e-3)
 
@@ -159,7 +159,7 @@ def test_weight_decay_takes_from_kernels_alone(tmp_path, samples):
     np.testing.assert_allclose(bias, same_bias, atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", [Precision.MIXED_BFLOAT16, Precision.MIXED_FLOAT16])
+@pytest.mark.parametrize("precision", [TrainingPrecision.MIXED_BFLOAT16, TrainingPrecision.MIXED_FLOAT16])
 def test_mixed_precision_trains_float32_weights_to_about_the_same(tmp_path, samples, precision):
     def trained(one):
         base = random_base()
@@ -171,7 +171,7 @@ def test_mixed_precision_trains_float32_weights_to_about_the_same(tmp_path, samp
         assert layer.compute_dtype == layer.kernel.dtype == "float32"
         return [epoch["loss"] for epoch in tuned.epochs[Task.REGRESSION]]
 
-    expected, found = trained(Precision.FLOAT32), trained(precision)
+    expected, found = trained(TrainingPrecision.FLOAT32), trained(precision)
     assert found == pytest.approx(expected, rel=0.05)
     assert found != pytest.approx(expected, rel=1e-6)
 

@@ -19,10 +19,10 @@ import keras, numpy as np
 from affect_contract.outputs import Task
 from affect_training.networks.heads import build_head
 from affect_training.loop.epochs import Examples, predict, train
-from affect_training.recipes.recipe import STUDY
+from affect_training.recipes.recipe import STUDY_RECIPE
 from tests.unit.training_pictures import Features
 
-recipe = replace(STUDY, epochs=4, batch_size=8, hidden_units=16, learning_rate=1e-2, dropout=0.0)
+recipe = replace(STUDY_RECIPE, epochs=4, batch_size=8, hidden_units=16, learning_rate=1e-2, dropout=0.0)
 rng = np.random.default_rng(0)
 rows = rng.normal(size=(43, 12)).astype(np.float32)
 answers = {"backend": keras.backend.backend()}

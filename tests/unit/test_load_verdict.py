@@ -13,7 +13,7 @@ from affect_load.generator import Strain, Watch, worst
 from affect_load.report import Sort, write_report
 from affect_load.resources import Held, held
 from affect_load.stages import RATE_PER_USER, Kind, Measured, Stage, Target, plan
-from affect_load.verdict import Outcome, Verdict, judge
+from affect_load.verdict import LoadOutcome, Verdict, judge
 
 TARGET = Target(p95_ms=100)
 IDLE = Strain(0.1, 1.0)
@@ -62,7 +62,7 @@ def test_steps_close_in_on_what_the_service_can():
     while (stage := steps.next(stages)) is not None:
         stages.append(measured(stage.users, time_ms=20 if stage.users <= 70 else 400))
     found = verdict(Kind.STEPS, stages)
-    assert found.outcome is Outcome.PASSED
+    assert found.outcome is LoadOutcome.PASSED
     assert 0.95 * 70 * RATE_PER_USER <= found.highest_rate <= 70 * RATE_PER_USER
     assert len(stages) < 12
 
@@ -73,7 +73,7 @@ def test_a_service_that_cannot_do_anything_is_not_asked_for_ever():
     while (stage := steps.next(stages)) is not None:
         assert stage.users >= 1
         stages.append(measured(stage.users, time_ms=400))
-    assert verdict(Kind.STEPS, stages).outcome is Outcome.FAILED
+    assert verdict(Kind.STEPS, stages).outcome is LoadOutcome.FAILED
 
 
 def test_a_spike_is_not_judged_but_what_comes_after_it_is():
@@ -94,7 +94,7 @@ def test_a_spike_is_not_judged_but_what_comes_after_it_is():
 )
 def test_a_stage_that_misses_its_target_fails(missing, sentence):
     found = verdict(Kind.SPIKE, [measured(), measured(**missing)])
-    assert found.outcome is Outcome.FAILED
+    assert found.outcome is LoadOutcome.FAILED
     assert sentence in found.reasons[0]
 
 
@@ -102,41 +102,41 @@ def test_a_stage_that_misses_its_target_fails(missing, sentence):
 @pytest.mark.parametrize("kind", Kind)
 def test_what_is_missed_while_the_generator_is_at_its_limit_is_void(kind, strain):
     found = verdict(kind, [measured(), measured(15, time_ms=400, strain=strain)])
-    assert found.outcome is Outcome.VOID
+    assert found.outcome is LoadOutcome.VOID
     assert "the generator was the bottleneck at 30/s" in found.reasons[0]
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_an_error_fails_whatever_else_holds(kind):
     found = verdict(kind, [measured(errors=1, strain=BUSY)] * 4, {"raw: 500": 4, "form: 502": 1})
-    assert found.outcome is Outcome.FAILED
+    assert found.outcome is LoadOutcome.FAILED
     assert found.reasons[0].endswith("most often: raw: 500")
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_nothing_that_came_back_is_a_failure(kind):
-    assert verdict(kind, []).outcome is Outcome.FAILED
+    assert verdict(kind, []).outcome is LoadOutcome.FAILED
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_load_that_ends_before_its_first_stage_is_void(kind):
-    assert judge(kind, [], TARGET, Counts(3, 0, 0, {1: 3}), Counter()).outcome is Outcome.VOID
+    assert judge(kind, [], TARGET, Counts(3, 0, 0, {1: 3}), Counter()).outcome is LoadOutcome.VOID
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_refusals_are_stated_and_are_no_errors(kind):
     found = verdict(kind, [measured(refused=1)] * 4)
-    assert found.outcome is Outcome.PASSED
+    assert found.outcome is LoadOutcome.PASSED
     assert any("4 of 804 requests were refused" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize(
     ("end", "outcome"),
     [
-        ({"memory": 101}, Outcome.PASSED),
-        ({"memory": 103}, Outcome.FAILED),
-        ({"files": 21}, Outcome.FAILED),
-        ({"memory": 90, "files": 10}, Outcome.PASSED),
+        ({"memory": 101}, LoadOutcome.PASSED),
+        ({"memory": 103}, LoadOutcome.FAILED),
+        ({"files": 21}, LoadOutcome.FAILED),
+        ({"memory": 90, "files": 10}, LoadOutcome.PASSED),
     ],
 )
 def test_a_soak_is_held_to_memory_and_open_files(end, outcome):
@@ -147,7 +147,7 @@ def test_a_soak_is_held_to_memory_and_open_files(end, outcome):
 def test_a_soak_of_a_gateway_that_says_nothing_of_itself_is_void():
     assert held("http://127.0.0.1:9") is None
     unseen = Measured(Stage(1, 1.0), 1.0, Counts(2, 0, 0, {1: 2}), IDLE, None)
-    assert verdict(Kind.SOAK, [unseen] * 4).outcome is Outcome.VOID
+    assert verdict(Kind.SOAK, [unseen] * 4).outcome is LoadOutcome.VOID
 
 
 def test_a_watch_notices_who_holds_everybody_up():
@@ -185,5 +185,5 @@ def test_the_report_is_one_file_with_every_figure(tmp_path, kind):
 
 
 def test_the_report_of_nothing_says_so(tmp_path):
-    write_report(tmp_path, Kind.STEPS, [], TARGET, Verdict(Outcome.FAILED, ("no request came back",)), [])
+    write_report(tmp_path, Kind.STEPS, [], TARGET, Verdict(LoadOutcome.FAILED, ("no request came back",)), [])
     assert "no request came back" in (tmp_path / "load.html").read_text()

@@ -26,10 +26,10 @@ from affect_contract.outputs import Task
 from affect_training.networks.backbones import build_base
 from affect_training.networks.heads import build_head
 from affect_training.export.saved_model import export
-from affect_training.recipes.recipe import STUDY
+from affect_training.recipes.recipe import STUDY_RECIPE
 
 base = build_base("custom_cnn")
-heads = {Task.CLASSIFICATION: build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY, seed=0)}
+heads = {Task.CLASSIFICATION: build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY_RECIPE, seed=0)}
 export(Path(sys.argv[1]), base, heads)
 """
 

@@ -17,11 +17,11 @@ from affect_training.loop.targets import labels, weights
 from affect_training.networks.backbones import build_base
 from affect_training.networks.heads import build_head, chain
 from affect_training.networks.weights import Origin, Weights
-from affect_training.recipes.recipe import STUDY, ClassWeights
+from affect_training.recipes.recipe import STUDY_RECIPE, ClassWeights
 from tests.unit.training_pictures import Features, write_samples
 
 FEATURES = 12
-RECIPE = replace(STUDY, epochs=3, batch_size=8, hidden_units=16, learning_rate=1e-2)
+RECIPE = replace(STUDY_RECIPE, epochs=3, batch_size=8, hidden_units=16, learning_rate=1e-2)
 
 
 def made_up(task: Task, count: int = 44, *, seed: int = 0) -> Examples:
@@ -125,7 +125,7 @@ def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbo
     paths = [sample.path for sample in samples]
     base = build_base("mobilenet_v2", Weights(Origin.NONE))
     targets = labels(task, samples)
-    recipe = replace(STUDY, epochs=2, batch_size=8, learning_rate=1e-2)
+    recipe = replace(STUDY_RECIPE, epochs=2, batch_size=8, learning_rate=1e-2)
     answers = []
     features = Features(predict(base, Pictures(paths), batch_size=8))
     # A random backbone's features hardly differ between pictures; scaled up, they do.
@@ -151,7 +151,7 @@ def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbo
 
 def test_a_chained_network_gives_what_its_parts_give():
     base = build_base("custom_cnn")
-    head = build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY, seed=0)
+    head = build_head(Task.CLASSIFICATION, base.output.shape[-1], STUDY_RECIPE, seed=0)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     whole = chain(base, head).predict_on_batch(pictures)
     np.testing.assert_allclose(whole, head.predict_on_batch(base.predict_on_batch(pictures)), atol=1e-6)

@@ -18,7 +18,7 @@ from affect_training.errors import TrainingError
 from affect_training.features import command as features_command
 from affect_training.quiet_tensorflow import quiet_start
 from affect_training.recipes.files import DEFAULT_RECIPES, load_recipe, recipe_names
-from affect_training.recipes.recipe import STUDY, ClassWeights, FineTuning, Mode, Precision, Recipe
+from affect_training.recipes.recipe import STUDY_RECIPE, ClassWeights, FineTuning, Mode, Recipe, TrainingPrecision
 
 _FEATURES: Final = "features"
 _INTERRUPTED: Final = 130
@@ -157,13 +157,13 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         "--hidden-units",
         type=whole_number(1),
         metavar="N",
-        help=f"units of each head's hidden layer (default: {STUDY.hidden_units})",
+        help=f"units of each head's hidden layer (default: {STUDY_RECIPE.hidden_units})",
     )
     group.add_argument(
         "--dropout",
         type=fraction,
         metavar="FRACTION",
-        help=f"share of hidden units that a training step leaves out (default: {STUDY.dropout})",
+        help=f"share of hidden units that a training step leaves out (default: {STUDY_RECIPE.dropout})",
     )
     group.add_argument(
         "--learning-rate",
@@ -175,13 +175,13 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         "--batch-size",
         type=whole_number(1),
         metavar="N",
-        help=f"pictures in a training step (default: {STUDY.batch_size})",
+        help=f"pictures in a training step (default: {STUDY_RECIPE.batch_size})",
     )
     group.add_argument(
         "--epochs",
         type=whole_number(1),
         metavar="N",
-        help=f"passes over the training split (default: {STUDY.epochs})",
+        help=f"passes over the training split (default: {STUDY_RECIPE.epochs})",
     )
     group.add_argument(
         "--class-weights",
@@ -203,8 +203,8 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--precision",
-        type=Precision,
-        choices=tuple(Precision),
+        type=TrainingPrecision,
+        choices=tuple(TrainingPrecision),
         help="arithmetic of --mode fine-tune; mixed_bfloat16 is faster on GPUs since NVIDIA's Ampere, mixed_float16 on "
         "older ones (default: float32)",
     )

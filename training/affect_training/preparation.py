@@ -15,7 +15,7 @@ from affect_training.features.cache import FeatureCache
 from affect_training.history import RANDOM_BACKBONE_NOTE
 from affect_training.networks import weights
 from affect_training.networks.backbones import build_base
-from affect_training.networks.batch_statistics import calibrate
+from affect_training.networks.batch_statistics import estimate_batch_statistics
 from affect_training.networks.weights import Origin, Weights
 from affect_training.recipes.recipe import fingerprint
 
@@ -66,7 +66,7 @@ def divided(basis: Basis, dataset: Dataset, report: Callable[[str], None]) -> sp
     return assignment
 
 
-def calibrate_random(
+def estimate_random_statistics(
     bases: Mapping[BackboneName, keras.Model],
     chosen: Mapping[BackboneName, Weights],
     training: Sequence[Sample],
@@ -80,7 +80,7 @@ def calibrate_random(
             report(f"{backbone} has a {RANDOM_BACKBONE_NOTE} (--weights {backbone}=none)")
             initial = fingerprint(base_digest(base), pictures)
             paths = [sample.path for sample in training]
-            calibrate(base, paths, cache / "calibrated" / f"{backbone}-{initial}.weights.h5")
+            estimate_batch_statistics(base, paths, cache / "calibrated" / f"{backbone}-{initial}.weights.h5")
 
 
 def cache_of(base: keras.Model, backbone: BackboneName, cache: Path) -> FeatureCache:

@@ -28,8 +28,8 @@ from affect_training.history import history_of, library_versions, shared_facts
 from affect_training.modes import Course, Trained, train_end_to_end, train_heads, train_together
 from affect_training.networks.weights import Weights
 from affect_training.preconditions import require_labels, require_trainable
-from affect_training.preparation import Basis, cache_of, calibrate_random, divided, initial_bases
-from affect_training.recipes.recipe import STUDY, FineTuning, Recipe, fingerprint, recipe_for
+from affect_training.preparation import Basis, cache_of, divided, estimate_random_statistics, initial_bases
+from affect_training.recipes.recipe import STUDY_RECIPE, FineTuning, Recipe, fingerprint, recipe_for
 
 _WORKSPACES = ".training"
 _RUNS = "runs"
@@ -41,7 +41,7 @@ class Order(Basis):
 
     models: Path
     tasks: Sequence[Task] = tuple(Task)
-    recipe: Recipe = STUDY
+    recipe: Recipe = STUDY_RECIPE
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the recipe that the user gave, by field of `Recipe`."""
     base_path: PurePosixPath | None = None
@@ -91,7 +91,7 @@ def run(order: Order, report: Callable[[str], None]) -> Published:
             order.seed,
             workspace / "checkpoints",
         )
-        calibrate_random(bases, chosen, course.training, order.cache, report)
+        estimate_random_statistics(bases, chosen, course.training, order.cache, report)
         trained = _train(order, bases, recipes, course)
         _report_calibration(trained, report)
         facts = shared_facts(dataset.digest, _split_facts(assignment), order.seed)

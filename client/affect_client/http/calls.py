@@ -27,11 +27,11 @@ _LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=No
 _UNDECLARED: Final = "application/octet-stream"
 
 Answer = TypeVar("Answer")
-Body = TypeVar("Body", bound=pydantic.BaseModel)
+Document = TypeVar("Document", bound=pydantic.BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[Answer]):
+class HttpCall(Generic[Answer]):
     """One request, and the function that parses its response."""
 
     request: Mapping[str, Any]
@@ -40,29 +40,29 @@ class Call(Generic[Answer]):
     """Raises the gateway's error as an `AffectError`, and `ServiceUnreachable` for a response of something else."""
 
 
-def predict(image: bytes, backbone: str | None, version: int | None, label: str | None) -> Call[Prediction]:
+def predict(image: bytes, backbone: str | None, version: int | None, label: str | None) -> HttpCall[Prediction]:
     """Build ``POST /predict``; the body has no declared type, since the gateway detects it by the bytes."""
     request = {"method": "POST", "url": "/predict", "content": image}
-    return Call(request | _query(backbone, version, label), lambda response: _parse_body(response, Prediction))
+    return HttpCall(request | _query(backbone, version, label), lambda response: _parse_body(response, Prediction))
 
 
 def predict_batch(
     images: Iterable[bytes], backbone: str | None, version: int | None, label: str | None
-) -> Call[list[Outcome]]:
+) -> HttpCall[list[Outcome]]:
     """Build ``POST /predict/batch`` with a part for each picture."""
     parts = [("images", ("picture", image, _UNDECLARED)) for image in images]
     request = {"method": "POST", "url": "/predict/batch", "files": parts}
-    return Call(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
+    return HttpCall(request | _query(backbone, version, label), lambda response: _outcomes(response, len(parts)))
 
 
-def models() -> Call[ModelList]:
+def models() -> HttpCall[ModelList]:
     """Build ``GET /models``, which lists the models served."""
-    return Call({"method": "GET", "url": "/models"}, lambda response: _parse_body(response, ModelList))
+    return HttpCall({"method": "GET", "url": "/models"}, lambda response: _parse_body(response, ModelList))
 
 
-def ready() -> Call[Readiness]:
+def ready() -> HttpCall[Readiness]:
     """Build ``GET /readyz``, whose 503 is an answer too: it lists the backbones that cannot answer yet."""
-    return Call(
+    return HttpCall(
         {"method": "GET", "url": "/readyz"},
         lambda response: _parse_body(response, Readiness, httpx.codes.OK, httpx.codes.SERVICE_UNAVAILABLE),
     )
@@ -177,7 +177,7 @@ def _query(backbone: str | None, version: int | None, label: str | None) -> dict
     return {"params": params}
 
 
-def _parse_body(response: httpx.Response, shape: type[Body], *statuses: int) -> Body:
+def _parse_body(response: httpx.Response, shape: type[Document], *statuses: int) -> Document:
     if response.status_code not in (statuses or (httpx.codes.OK,)):
         raise _reported_error(response)
     try:

@@ -8,7 +8,7 @@ from urllib.request import getproxies
 import httpx
 
 from affect_client.http import calls
-from affect_client.http.calls import Call
+from affect_client.http.calls import HttpCall
 from affect_client.http.deadline import DeadlineTransport
 from affect_client.interface import AsyncioClient, BlockingClient
 from affect_client.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, validate_options
@@ -93,10 +93,10 @@ class Client(BlockingClient):
         """Return which backbones cannot answer yet."""
         return self._send(calls.ready())
 
-    def _send(self, call: Call[Answer]) -> Answer:
+    def _send(self, call: HttpCall[Answer]) -> Answer:
         return with_retries(lambda left_s: self._attempt(call, left_s), self._timeout_s, self._retries)
 
-    def _attempt(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
+    def _attempt(self, call: HttpCall[Answer], left_s: Callable[[], float]) -> Answer:
         with calls.translated_errors(self._http.base_url, self._timeout_s):
             response = self._http.request(**call.request, **calls.deadline_arguments(left_s))
         return call.read(response)
@@ -152,10 +152,10 @@ class AsyncClient(AsyncioClient):
         """See `Client.ready`."""
         return await self._send(calls.ready())
 
-    async def _send(self, call: Call[Answer]) -> Answer:
+    async def _send(self, call: HttpCall[Answer]) -> Answer:
         return await with_retries_async(lambda left_s: self._attempt(call, left_s), self._timeout_s, self._retries)
 
-    async def _attempt(self, call: Call[Answer], left_s: Callable[[], float]) -> Answer:
+    async def _attempt(self, call: HttpCall[Answer], left_s: Callable[[], float]) -> Answer:
         with calls.translated_errors(self._http.base_url, self._timeout_s):
             async with asyncio.timeout(left_s() + calls.GRACE_S):
                 response = await self._http.request(**call.request, **calls.deadline_arguments(left_s))

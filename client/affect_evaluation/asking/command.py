@@ -28,7 +28,7 @@ from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report.html_report import finished
 from affect_evaluation.report.printing import print_result, say
 from affect_evaluation.run.folder import Session, add_sessions, claim, identity
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Prior, Truth
 from affect_registry.store import STABLE
 
@@ -103,7 +103,7 @@ def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequenc
             clients = [_client(options) for _ in range(_connections(options.url))]
             for client in clients:
                 await stack.enter_async_context(client)
-            await ask(clients, samples, chosen, options.out / FILE_NAME, on_row=count)
+            await ask(clients, samples, chosen, options.out / PREDICTIONS_FILE, on_answer=count)
 
     try:
         asyncio.run(work())

@@ -18,9 +18,9 @@ from affect_contract.outputs import SCALAR_NAMES
 from affect_contract.schemas import Failure, Prediction
 from affect_dataset.samples import Sample
 from affect_evaluation.asking.concurrency import Concurrency
-from affect_evaluation.asking.pins import Choice, Pin
+from affect_evaluation.asking.pins import Pin, PinnedQuery
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.predictions import PredictionLog, Row
+from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer
 
 IN_FLIGHT: Final = 16
 
@@ -38,7 +38,7 @@ async def ask(
     chosen: Sequence[Pin],
     predictions: Path,
     *,
-    on_row: Callable[[], None] = lambda: None,
+    on_answer: Callable[[], None] = lambda: None,
 ) -> None:
     """Ask for every picture that is not settled yet, and record each answer as it comes.
 
@@ -47,7 +47,7 @@ async def ask(
         samples: the pictures.
         chosen: the versions to ask, each for every picture.
         predictions: the file that answers are appended to.
-        on_row: called after each.
+        on_answer: called after each.
 
     Raises:
         EvaluationError: the versions changed midway, or a picture cannot be read any more.
@@ -59,10 +59,10 @@ async def ask(
         with tqdm(total=total, initial=len(settled), desc="evaluation", unit="picture") as bar:
             pending = ((pin, one) for pin in chosen for one in samples if (one.id, pin.backbone) not in settled)
 
-            def record(row: Row) -> None:
-                log.append(row)
+            def record(recorded: RecordedAnswer) -> None:
+                log.append(recorded)
                 bar.update()
-                on_row()
+                on_answer()
 
             try:
                 concurrency = Concurrency(IN_FLIGHT)
@@ -78,26 +78,26 @@ async def _work(
     client: AnyClient,
     pending: Iterator[tuple[Pin, Sample]],
     concurrency: Concurrency,
-    record: Callable[[Row], None],
+    record: Callable[[RecordedAnswer], None],
 ) -> None:
     for pin, sample in pending:
-        record(await _row(client, pin, sample, concurrency))
+        record(await _asked(client, pin, sample, concurrency))
 
 
-async def _row(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concurrency) -> Row:
+async def _asked(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concurrency) -> RecordedAnswer:
     try:
         picture = sample.path.read_bytes()
     except OSError as exc:
         raise EvaluationError(f"{sample.path} cannot be read any more: {exc.strerror}") from exc
     clock = _Clock()
     try:
-        answer = await _patiently(client, pin.choice, picture, clock, concurrency)
+        answer = await _patiently(client, pin.query, picture, clock, concurrency)
         _require_whole(answer)
     except AffectError as exc:
         error = Failure(code=exc.code, detail=exc.detail)
-        return Row(id=sample.id, backbone=pin.backbone, error=error, latency_ms=clock.milliseconds())
+        return RecordedAnswer(id=sample.id, backbone=pin.backbone, error=error, latency_ms=clock.milliseconds())
     pin.require(answer)
-    return Row(
+    return RecordedAnswer(
         id=sample.id,
         backbone=pin.backbone,
         answer=answer,
@@ -120,14 +120,14 @@ class _Clock:
 
 
 async def _patiently(
-    client: AnyClient, choice: Choice, picture: bytes, clock: _Clock, concurrency: Concurrency
+    client: AnyClient, query: PinnedQuery, picture: bytes, clock: _Clock, concurrency: Concurrency
 ) -> Prediction:
     """The answer, asked for again where that may help: a gateway that restarts is no reason to end a long run."""
 
     async def once() -> Prediction:
         async with concurrency.place():
             clock.start()
-            return await client.predict(picture, **choice)
+            return await client.predict(picture, **query)
 
     for wait_s in _WAITS_S:
         try:

@@ -18,8 +18,8 @@ from affect_registry.store import STABLE
 _NOTHING: Final = "the gateway serves no model: publish one with affect-train"
 
 
-class Choice(TypedDict, total=False):
-    """What of a backbone is asked for."""
+class PinnedQuery(TypedDict, total=False):
+    """The query parameters by which a pinned version is asked."""
 
     backbone: str
     version: int
@@ -37,7 +37,7 @@ class Pin:
     """What they were found by."""
 
     @property
-    def choice(self) -> Choice:
+    def query(self) -> PinnedQuery:
         """The query that asks for it.
 
         Models published apart have no version number in common; they are asked for by label, and `require` finds
@@ -45,8 +45,8 @@ class Pin:
         """
         numbers = set(self.versions.values())
         if len(numbers) == 1:
-            return Choice(backbone=self.backbone, version=numbers.pop())
-        return Choice(backbone=self.backbone, label=self.label)
+            return PinnedQuery(backbone=self.backbone, version=numbers.pop())
+        return PinnedQuery(backbone=self.backbone, label=self.label)
 
     def require(self, answer: Prediction) -> None:
         """Make sure that the versions pinned have answered.

@@ -19,7 +19,7 @@ from affect_evaluation.comparison.differences import (
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report.printing import say
 
-FILE_NAME: Final = "comparison.json"
+COMPARISON_FILE: Final = "comparison.json"
 
 _PASSED, _FAILED = 0, 1
 _NONE: Final = "-"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '"valence.ccc < -0.02", "expression.accuracy < -0.01", "arousal.rmse > 0.01", "coverage < 0"; may be repeated',
     )  # fmt: skip
     parser.add_argument("--models", type=Path, help="models directory: tells parameters and training time too")
-    parser.add_argument("--out", type=Path, help=f"folder for {FILE_NAME}")
+    parser.add_argument("--out", type=Path, help=f"folder for {COMPARISON_FILE}")
 
 
 def _condition(text: str) -> Condition:
@@ -107,7 +107,7 @@ def _write(folder: Path, comparisons: Sequence[Comparison], costs: Mapping[str, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         document = {"comparisons": [_document(one) for one in comparisons], "costs": costs}
-        write_atomically(folder / FILE_NAME, json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_atomically(folder / COMPARISON_FILE, json.dumps(document, indent=2, allow_nan=False) + "\n")
     except OSError as exc:
         raise EvaluationError(f"{folder} cannot be written: {exc.strerror}") from exc
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from affect_contract.outputs import SCALAR_NAMES
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Truth, affect, expressions, read_truth, whole
 from affect_evaluation.scoring.bootstrap import Interval, classification_draws, differences, intervals, regression_draws
 from affect_evaluation.scoring.metrics import classification, regression
@@ -134,7 +134,7 @@ def contenders(folders: Sequence[Path]) -> list[Contender]:
     found = []
     for folder in folders:
         truth = read_truth(folder)
-        for backbone, answers in read_answers(folder / FILE_NAME, truth.samples).items():
+        for backbone, answers in read_answers(folder / PREDICTIONS_FILE, truth.samples).items():
             found.append(Contender(folder, backbone, truth, answers))
     if len(found) < 2:  # noqa: PLR2004 - a comparison has two sides
         raise EvaluationError("there is one model only: name runs with two models or more in all")

@@ -15,7 +15,7 @@ from affect_evaluation.report.plots import RIGHT, WRONG
 from affect_evaluation.run.answers import Answers
 from affect_evaluation.run.truth import affect, expressions, whole
 
-COLUMNS: Final = 6
+_ACROSS: Final = 6
 SHOWN: Final = 12
 
 
@@ -64,10 +64,10 @@ def farthest_off(samples: Sequence[Sample], answers: Answers) -> list[Shown]:
 
 def grid(shown: Sequence[Shown], title: str) -> Figure:
     """The pictures in rows of six."""
-    rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(1.75 * COLUMNS, 2.55 * rows + 0.5), layout="constrained")
+    rows = -(-len(shown) // _ACROSS)
+    figure = Figure(figsize=(1.75 * _ACROSS, 2.55 * rows + 0.5), layout="constrained")
     figure.suptitle(title)
-    for axes, one in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, [*shown, *[None] * COLUMNS], strict=False):
+    for axes, one in zip(figure.subplots(rows, _ACROSS, squeeze=False).flat, [*shown, *[None] * _ACROSS], strict=False):
         if one is None:
             axes.set_axis_off()
         else:

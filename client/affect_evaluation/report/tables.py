@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from affect_contract.outputs import SCALAR_NAMES
 from affect_evaluation.scoring.scores import ModelScores, TaskScores
-from affect_evaluation.scoring.study import STUDY
+from affect_evaluation.scoring.study import STUDY_TABLE
 
 _NONE: Final = "-"
 _EXPRESSION: Final = {
@@ -49,7 +49,7 @@ def _table(
     rows.append(_row("baseline", _at(baselines, path), metrics, other=True))
     rows += [
         _row(f"study: {name}", at, metrics, other=True)
-        for name, figures in STUDY.items()
+        for name, figures in STUDY_TABLE.items()
         if (at := _at({"regression": figures}, path))
     ]
     return {"title": title, "columns": list(metrics.values()), "rows": rows}

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from affect_contract.outputs import SCALARS
 from affect_evaluation.scoring.scores import ModelScores, TaskScores
-from affect_evaluation.scoring.study import SOURCE, STUDY
+from affect_evaluation.scoring.study import SOURCE, STUDY_TABLE
 
 _METRICS: Final = ("rmse", "corr", "sagr", "ccc")
 _DIMENSIONS: Final = {scalar.name: scalar.initial for scalar in SCALARS}
@@ -18,7 +18,7 @@ def table(models: Mapping[str, ModelScores], baselines: TaskScores) -> str:
     columns = ["accuracy", *(f"{metric.upper()} {letter}" for letter in _DIMENSIONS.values() for metric in _METRICS)]
     rows = [(f"{name} {_versions(scores)}", _values(scores)) for name, scores in models.items()]
     rows.append(("baseline: majority class, mean", _values(baselines)))
-    rows += [(f"study: {name}*", _values({"regression": figures})) for name, figures in STUDY.items()]
+    rows += [(f"study: {name}*", _values({"regression": figures})) for name, figures in STUDY_TABLE.items()]
     width = max(len(name) for name, _ in rows)
     lines = [" " * width + "".join(f"  {column:>{_WIDTH}}" for column in columns)]
     lines += [f"{name:{width}}" + "".join(f"  {_cell(value):>{_WIDTH}}" for value in values) for name, values in rows]

@@ -11,7 +11,7 @@ from affect_contract.outputs import SCALAR_NAMES
 from affect_contract.schemas import Prediction
 from affect_dataset.samples import Sample
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.predictions import Row, read_rows
+from affect_evaluation.run.predictions import RecordedAnswer, read_recorded_answers
 from affect_evaluation.scoring.metrics import Scores
 
 
@@ -34,20 +34,20 @@ class Answers:
         """Before the first answer."""
         return cls(np.full((pictures, len(LABELS)), np.nan), np.full((pictures, len(SCALAR_NAMES)), np.nan))
 
-    def add(self, index: int, row: Row) -> None:
-        """Take in a row; a picture that was asked again counts as it did last.
+    def add(self, index: int, recorded: RecordedAnswer) -> None:
+        """Take in one recorded answer; a picture that was asked again counts as it did last.
 
         Raises:
             EvaluationError: another version answered than before.
         """
-        if row.error is not None:
-            self.failures[index] = row.error.code.value
-        elif row.answer is not None:
+        if recorded.error is not None:
+            self.failures[index] = recorded.error.code.value
+        elif recorded.answer is not None:
             self.failures.pop(index, None)
             self.answered.add(index)
-            self.latencies_ms.append(row.latency_ms)
-            self._fill(index, row.answer)
-            self._agree(row.versions)
+            self.latencies_ms.append(recorded.latency_ms)
+            self._fill(index, recorded.answer)
+            self._agree(recorded.versions)
 
     def _fill(self, index: int, answer: Prediction) -> None:
         if answer.probabilities is not None:
@@ -78,8 +78,8 @@ def read_answers(predictions: Path, samples: Sequence[Sample]) -> dict[str, Answ
     """
     places = {sample.id: index for index, sample in enumerate(samples)}
     answers: dict[str, Answers] = {}
-    for row in read_rows(predictions):
-        if row.id not in places:
-            raise EvaluationError(f"{predictions} holds the picture {row.id}, which is not to be scored: remove it")
-        answers.setdefault(row.backbone, Answers.none(len(samples))).add(places[row.id], row)
+    for one in read_recorded_answers(predictions):
+        if one.id not in places:
+            raise EvaluationError(f"{predictions} holds the picture {one.id}, which is not to be scored: remove it")
+        answers.setdefault(one.backbone, Answers.none(len(samples))).add(places[one.id], one)
     return dict(sorted(answers.items()))

@@ -13,7 +13,7 @@ from affect_dataset.samples import Sample
 from affect_dataset.shards import WHOLE
 from affect_evaluation.asking.pins import Pin
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 
 RUN_FILE: Final = "run.json"
 
@@ -76,7 +76,7 @@ def claim(out: Path, run: Identity) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if file.exists():
             _require_same(out, read_identity(out), run)
-        elif (out / FILE_NAME).exists():
+        elif (out / PREDICTIONS_FILE).exists():
             raise EvaluationError(f"{out} holds predictions of an unknown run: name another folder with --out")
         else:
             _write(file, {_IDENTITY: run, _SESSIONS: []})

@@ -7,7 +7,7 @@ from pathlib import Path
 from affect_dataset.shards import WHOLE, Shard, parse_shard
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.folder import Identity, add_sessions, claim, digest_of, read_identity, sessions
-from affect_evaluation.run.predictions import FILE_NAME, PredictionLog
+from affect_evaluation.run.predictions import PREDICTIONS_FILE, PredictionLog
 from affect_evaluation.run.truth import Truth, read_truth
 
 
@@ -25,7 +25,7 @@ def merge(parts: Sequence[Path], out: Path) -> None:
         _require_finished(part, known, identities[0])
     claim(out, identities[0] | {"shard": str(WHOLE), "pictures": digest_of(truth.samples)})
     truth.write(out)
-    _join_predictions(parts, out / FILE_NAME)
+    _join_predictions(parts, out / PREDICTIONS_FILE)
     if not sessions(out):
         add_sessions(out, [session for part in parts for session in sessions(part)])
 
@@ -45,7 +45,7 @@ def _require_complete(parts: Sequence[Path], identities: Sequence[Identity]) -> 
 
 
 def _require_finished(part: Path, truth: Truth, run: Identity) -> None:
-    with PredictionLog(part / FILE_NAME) as log:
+    with PredictionLog(part / PREDICTIONS_FILE) as log:
         settled = len(log.settled())
     wanted = len(truth.samples) * len(run["versions"])
     if settled < wanted:
@@ -56,6 +56,6 @@ def _join_predictions(parts: Sequence[Path], target: Path) -> None:
     partial = target.with_suffix(".partial")
     with partial.open("wb") as joined:
         for part in parts:
-            with (part / FILE_NAME).open("rb") as file:
+            with (part / PREDICTIONS_FILE).open("rb") as file:
                 shutil.copyfileobj(file, joined)
     partial.replace(target)

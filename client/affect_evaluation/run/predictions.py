@@ -14,10 +14,10 @@ from affect_contract.errors import FAULTS
 from affect_contract.schemas import Failure, Prediction
 from affect_evaluation.errors import EvaluationError
 
-FILE_NAME: Final = "predictions.jsonl"
+PREDICTIONS_FILE: Final = "predictions.jsonl"
 
 
-class Row(BaseModel):
+class RecordedAnswer(BaseModel):
     """What came of asking one backbone for one picture: an answer or an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -39,7 +39,7 @@ class Row(BaseModel):
 
 
 class PredictionLog:
-    """An append-only file of rows that survives being killed at any moment.
+    """An append-only file of recorded answers that survives being killed at any moment.
 
     Raises:
         EvaluationError: another process writes it, or it cannot be written.
@@ -66,14 +66,14 @@ class PredictionLog:
     ) -> None:
         self._file.close()
 
-    def append(self, row: Row) -> None:
-        """Record one row; the operating system has it when this returns."""
-        self._file.write(row.model_dump_json(exclude_unset=True).encode() + b"\n")
+    def append(self, recorded: RecordedAnswer) -> None:
+        """Record one answer; the operating system has it when this returns."""
+        self._file.write(recorded.model_dump_json(exclude_unset=True).encode() + b"\n")
         self._file.flush()
 
     def settled(self) -> set[tuple[str, BackboneName]]:
-        """Picture id and backbone of every row that need not be asked again."""
-        return {(row.id, row.backbone) for row in read_rows(self._path) if row.is_settled}
+        """Picture id and backbone of every answer that need not be asked for again."""
+        return {(one.id, one.backbone) for one in read_recorded_answers(self._path) if one.is_settled}
 
     def _lock(self) -> None:
         try:
@@ -84,11 +84,11 @@ class PredictionLog:
             ) from exc
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file, one at a time.
+def read_recorded_answers(path: Path) -> Iterator[RecordedAnswer]:
+    """The recorded answers of a file, one at a time.
 
     Raises:
-        EvaluationError: the file is not there, or a line is no row.
+        EvaluationError: the file is not there, or a line is no recorded answer.
     """
     try:
         with path.open("rb") as file:
@@ -98,9 +98,9 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise EvaluationError(f"{path} cannot be read: {exc.strerror}") from exc
 
 
-def _parse(path: Path, number: int, line: bytes) -> Row:
+def _parse(path: Path, number: int, line: bytes) -> RecordedAnswer:
     try:
-        return Row.model_validate_json(line)
+        return RecordedAnswer.model_validate_json(line)
     except pydantic.ValidationError as exc:
         raise EvaluationError(f"{path}, line {number} is no recorded answer: remove the line to ask anew") from exc
 

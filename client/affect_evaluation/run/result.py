@@ -12,7 +12,7 @@ from affect_contract.atomic_files import write_atomically
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
 from affect_evaluation.run.folder import write_timing
-from affect_evaluation.run.predictions import FILE_NAME
+from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Truth, read_truth
 from affect_evaluation.scoring.bootstrap import LEVEL, RESAMPLES, SEED
 from affect_evaluation.scoring.scores import ModelScores, TaskScores, score, score_baselines
@@ -46,7 +46,7 @@ def finish(folder: Path) -> Result:
         EvaluationError: it is no run, not one picture was answered, or the result cannot be written.
     """
     truth = read_truth(folder)
-    predictions = folder / FILE_NAME
+    predictions = folder / PREDICTIONS_FILE
     answers = read_answers(predictions, truth.samples)
     models = score(answers, truth.samples)
     _require_answers(models, predictions)

@@ -4,7 +4,7 @@ from typing import Final
 
 SOURCE: Final = "study: frozen ImageNet backbones on 600 test pictures of AffectNet, as reported; not these pictures"
 
-STUDY: Final[dict[str, dict[str, dict[str, float]]]] = {
+STUDY_TABLE: Final[dict[str, dict[str, dict[str, float]]]] = {
     "mobilenet_v2": {
         "valence": {"rmse": 0.4435, "corr": 0.3061, "sagr": 0.7183, "ccc": 0.1876},
         "arousal": {"rmse": 0.3696, "corr": 0.2048, "sagr": 0.7650},

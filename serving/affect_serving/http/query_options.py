@@ -16,7 +16,7 @@ from affect_serving.core.predictor import Asked, select_version
 from affect_serving.http.middleware import REQUEST_ID_KEY
 
 
-class Choice(BaseModel):
+class QueryOptions(BaseModel):
     """The query of a prediction."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -40,9 +40,9 @@ def asked(request: Request, deadline: Deadline) -> Asked:
     Raises:
         InvalidRequest: a parameter that is unknown or wrong.
     """
-    choice = _choice(request)
-    selector = select_version(choice.version, choice.label)
-    return Asked(request.scope[REQUEST_ID_KEY], deadline, choice.backbone, selector)
+    options = _query_options(request)
+    selector = select_version(options.version, options.label)
+    return Asked(request.scope[REQUEST_ID_KEY], deadline, options.backbone, selector)
 
 
 def deadline(given_ms: bytes | None, default_ms: int) -> Deadline:
@@ -63,16 +63,16 @@ def parameters() -> list[dict[str, Any]]:
     """The parameters as the OpenAPI document states them."""
     query = [
         {"in": "query", "name": name, "required": False, "schema": schema, "description": schema["description"]}
-        for name, schema in Choice.model_json_schema()["properties"].items()
+        for name, schema in QueryOptions.model_json_schema()["properties"].items()
     ]
     schema = _TIMEOUT_MS.json_schema()
     header = {"in": "header", "name": TIMEOUT_HEADER, "required": False, "schema": schema}
     return [*query, header | {"description": schema["description"]}]
 
 
-def _choice(request: Request) -> Choice:
+def _query_options(request: Request) -> QueryOptions:
     try:
-        return Choice.model_validate(dict(request.query_params))
+        return QueryOptions.model_validate(dict(request.query_params))
     except pydantic.ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         raise InvalidRequest(f"query parameter {first['loc'][0]}: {first['msg']}") from exc

@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Call:
-    """What a call brought with it."""
+class RpcCall:
+    """One call under way: its route, its id, its deadline, and the name of the key it came with."""
 
     route: str
     request_id: str
@@ -41,7 +41,7 @@ class Call:
     key_name: str = ""
 
 
-current_call: Final[ContextVar[Call]] = ContextVar("current_call")
+current_call: Final[ContextVar[RpcCall]] = ContextVar("current_call")
 
 
 class RpcGate(grpc.aio.ServerInterceptor):
@@ -125,7 +125,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
             raise DeadlineExceeded(f"the message was not there after {seconds:g} s: send it faster") from exc
 
     @asynccontextmanager
-    async def _answering(self, context: Any, route: str, *, of_many: bool = False) -> AsyncIterator[Call]:
+    async def _answering(self, context: Any, route: str, *, of_many: bool = False) -> AsyncIterator[RpcCall]:
         """What every call gets: an id that is returned, its time, and its error told as the contract says.
 
         Args:
@@ -138,7 +138,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
         left_s = context.time_remaining()
         if left_s is None:  # each picture of many has the gateway's time for itself
             left_s = math.inf if of_many else self._settings.deadline_ms / 1000
-        call = Call(route, own_id, Deadline(left_s))
+        call = RpcCall(route, own_id, Deadline(left_s))
         current_call.set(call)
         current_request.set(
             RequestContext(own_id, trace_context(metadata.get(TRACEPARENT, ""), metadata.get(TRACESTATE, "")))
@@ -166,7 +166,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
             if not of_many or status is not grpc.StatusCode.OK:
                 self.record(call, status, code, time.perf_counter() - started)
 
-    def record(self, call: Call, status: grpc.StatusCode, code: str, seconds: float) -> None:
+    def record(self, call: RpcCall, status: grpc.StatusCode, code: str, seconds: float) -> None:
         """Count and log an answer."""
         self._metrics.answered(call.route, status.name, code, seconds)
         self._entrance.access_log.record(

@@ -16,7 +16,7 @@ from affect_serving.core.deadline import Deadline
 from affect_serving.core.predictor import Asked, Predictor, select_version
 from affect_serving.core.request_services import Entrance
 from affect_serving.http.errors import INTERNAL_DETAIL
-from affect_serving.rpc.gate import Call, RpcGate, current_call, status_of
+from affect_serving.rpc.gate import RpcCall, RpcGate, current_call, status_of
 from affect_serving.settings import Settings
 
 SERVICE: Final = affect_pb2.DESCRIPTOR.services_by_name["AffectService"].full_name
@@ -84,7 +84,7 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
             raise ModelNotReady(ENDING, retry_after_s=1.0)
 
     async def _predict(
-        self, request: affect_pb2.PredictRequest, call: Call, deadline: Deadline
+        self, request: affect_pb2.PredictRequest, call: RpcCall, deadline: Deadline
     ) -> affect_pb2.PredictResponse:
         choice = request.WhichOneof("choice")
         selector = select_version(
@@ -93,7 +93,7 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
         asked = Asked(call.request_id, deadline, request.backbone or None, selector)
         return prediction_to_proto(await self._predictor.predict(request.image, asked))
 
-    async def _stream_answer(self, item: affect_pb2.StreamRequest, call: Call) -> affect_pb2.StreamResponse:
+    async def _stream_answer(self, item: affect_pb2.StreamRequest, call: RpcCall) -> affect_pb2.StreamResponse:
         started = time.perf_counter()
         status, code = grpc.StatusCode.OK, ""
         try:
@@ -107,7 +107,7 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
         self._gate.record(call, status, code, time.perf_counter() - started)
         return answer
 
-    async def _admitted(self, request: affect_pb2.PredictRequest, call: Call) -> affect_pb2.PredictResponse:
+    async def _admitted(self, request: affect_pb2.PredictRequest, call: RpcCall) -> affect_pb2.PredictResponse:
         """The answer for one picture of a stream, which passes admission as if it came alone."""
         ticket = self._admission.enter(call.deadline.sooner(self._deadline_s))
         try:

@@ -44,13 +44,13 @@ class FeatureCache:
         write_atomically(self._folder / f"{name}.keys.npy", _npy(keys))
         self._index(self._folder / f"{name}.keys.npy", keys)
 
-    def rows(self, digests: Sequence[str]) -> "Rows":
+    def rows(self, digests: Sequence[str]) -> "CachedFeatures":
         """The features of pictures that are all here, in the order asked for; read when they are used.
 
         Raises:
             KeyError: a picture is missing.
         """
-        return Rows([self._places[digest] for digest in digests])
+        return CachedFeatures([self._places[digest] for digest in digests])
 
     def _index(self, keys: Path, digests: NDArray[np.uint8]) -> None:
         chunk = keys.with_name(keys.name.replace(".keys.", ".features."))
@@ -58,7 +58,7 @@ class FeatureCache:
             self._places[key.tobytes().hex()] = (chunk, row)
 
 
-class Rows:
+class CachedFeatures:
     """Features on disk as inputs of a training, mapped and not read whole: there may be more than memory holds."""
 
     def __init__(self, places: Sequence[tuple[Path, int]]) -> None:

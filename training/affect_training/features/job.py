@@ -12,7 +12,7 @@ from affect_dataset.shards import WHOLE, Shard
 from affect_training import devices
 from affect_training.errors import TrainingError
 from affect_training.features.extraction import extract
-from affect_training.preparation import Basis, cache_of, calibrate_random, divided, initial_bases
+from affect_training.preparation import Basis, cache_of, divided, estimate_random_statistics, initial_bases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def run(order: FeatureOrder, report: Callable[[str], None]) -> list[Extracted]:
     dataset = loading.load(order.data, progress=tqdm)
     assignment = divided(order, dataset, report)
     training, validation = (assignment.samples(dataset, part) for part in (Split.TRAIN, Split.VALIDATION))
-    calibrate_random(bases, chosen, training, order.cache, report)
+    estimate_random_statistics(bases, chosen, training, order.cache, report)
     samples = [sample for sample in (*training, *validation) if order.shard.contains(sample.digest)]
     return [
         Extracted(backbone, len(samples), extract(base, samples, cache_of(base, backbone, order.cache)))

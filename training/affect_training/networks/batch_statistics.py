@@ -20,7 +20,7 @@ from affect_training.loop.batches import Pictures, divisible, in_order
 from affect_training.networks.backbones import parts
 
 
-def calibrate(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
+def estimate_batch_statistics(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
     """Set the batch-normalisation statistics of ``base`` from pictures, or from an earlier pass over them.
 
     Args:
@@ -40,7 +40,7 @@ def calibrate(base: keras.Model, paths: Sequence[Path], saved: Path) -> None:
     sums = [np.zeros(variable.shape) for variable in variables]
     with _recording(network, layers):
         recorder = _TrainingMode(scaling, network)
-        for batch in tqdm(Pictures(paths).batches(order), total=len(order), desc=f"{base.name} calibration"):
+        for batch in tqdm(Pictures(paths).batches(order), total=len(order), desc=f"{base.name} batch statistics"):
             recorder.predict_on_batch(batch)
             for number, variable in enumerate(variables):
                 sums[number] += keras.ops.convert_to_numpy(variable)

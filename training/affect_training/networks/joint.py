@@ -13,7 +13,7 @@ from affect_training.errors import TrainingError
 from affect_training.loop.losses import AffectLoss, SmoothedCrossEntropy
 from affect_training.networks.backbones import parts
 from affect_training.networks.folding import folded
-from affect_training.recipes.recipe import FineTuning, Precision
+from affect_training.recipes.recipe import FineTuning, TrainingPrecision
 
 
 class JointNetwork(keras.Model):  # type: ignore[misc]
@@ -59,7 +59,7 @@ def unfreeze(base: keras.Model, first: str | None) -> None:
 
 
 @contextmanager
-def computing_in(precision: Precision, base: keras.Model) -> Iterator[None]:
+def computing_in(precision: TrainingPrecision, base: keras.Model) -> Iterator[None]:
     """Let the layers of a base's network compute in another precision for a while; pooling and heads stay float32."""
     layers = parts(base)[1].layers
     before = [layer.dtype_policy for layer in layers]
@@ -105,5 +105,5 @@ def _optimizer(recipe: FineTuning) -> keras.optimizers.Optimizer:
         ema_momentum=recipe.averaging,
     )
     adam.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    scaled = recipe.precision is Precision.MIXED_FLOAT16
+    scaled = recipe.precision is TrainingPrecision.MIXED_FLOAT16
     return keras.optimizers.LossScaleOptimizer(adam) if scaled else adam

@@ -38,7 +38,7 @@ class Watched(StrEnum):
     """The highest mean of the concordances of valence and arousal."""
 
 
-class Precision(StrEnum):
+class TrainingPrecision(StrEnum):
     """Arithmetic of fine-tuning, by Keras's names; weights and losses are float32 in each."""
 
     FLOAT32 = "float32"
@@ -116,7 +116,7 @@ class FineTuning(Recipe):
     """Epochs in a row without a better one after which training stops and the best is kept; 0 never stops it."""
     watch: Watched = Watched.LOSS
     """What tells the best epoch, for `patience` and `restore_best`."""
-    precision: Precision = Precision.FLOAT32
+    precision: TrainingPrecision = TrainingPrecision.FLOAT32
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
@@ -129,10 +129,10 @@ class FineTuning(Recipe):
         return next((side for first, side in reversed(self.sides) if first <= epoch), SIDE)
 
 
-STUDY = Recipe()
+STUDY_RECIPE = Recipe()
 """For heads on a frozen ImageNet backbone."""
 
-FROM_SCRATCH = replace(STUDY, learning_rate=1e-3)
+FROM_SCRATCH = replace(STUDY_RECIPE, learning_rate=1e-3)
 """For the custom CNN: a network that starts from random weights gets nowhere in ten epochs at 1e-4."""
 
 

@@ -21,7 +21,7 @@ from affect_serving.backends.embedded.catalog import Key
 from affect_serving.backends.embedded.openvino_model import LoadError, OpenVinoModel, runtime
 from affect_serving.core.backend import Catalog, ModelAnswer, Selector, ServingError
 from affect_serving.core.routing import select, served_backbones
-from affect_serving.settings import Precision
+from affect_serving.settings import EmbeddedPrecision
 
 LOOK_EVERY_S: Final = 1.0
 """As often as TensorFlow Serving is told to read the same file."""
@@ -63,7 +63,7 @@ class EmbeddedBackend:
         root: Path,
         *,
         backbones: Iterable[BackboneName] = (),
-        precision: Precision = Precision.F32,
+        precision: EmbeddedPrecision = EmbeddedPrecision.F32,
         cpus: int,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:

@@ -22,7 +22,7 @@ from affect_contract.signatures import IMAGES_INPUT
 from affect_registry.store import SAVED_MODEL_FILE
 from affect_serving.core.backend import ServingError
 from affect_serving.core.cpus import give_way
-from affect_serving.settings import Precision
+from affect_serving.settings import EmbeddedPrecision
 
 _REQUESTS_A_STREAM: Final = 2
 """With one, a tenth of the processors idled while finished requests waited for Python's lock."""
@@ -30,7 +30,7 @@ _MAX_WAITING: Final = 256
 """Pictures that may wait for one model; more would only wait past any deadline."""
 
 _DEVICE: Final = "CPU"
-_PRECISIONS: Final = {Precision.F32: openvino.Type.f32, Precision.BF16: openvino.Type.bf16}
+_PRECISIONS: Final = {EmbeddedPrecision.F32: openvino.Type.f32, EmbeddedPrecision.BF16: openvino.Type.bf16}
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class LoadError(Exception):
     """A SavedModel that cannot be served; the text says what is wrong with it."""
 
 
-def runtime(precision: Precision) -> openvino.Core:
+def runtime(precision: EmbeddedPrecision) -> openvino.Core:
     """The OpenVINO runtime.
 
     Raises:
@@ -47,7 +47,7 @@ def runtime(precision: Precision) -> openvino.Core:
     """
     core = openvino.Core()
     capabilities = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-    if precision is Precision.BF16 and "BF16" not in capabilities:
+    if precision is EmbeddedPrecision.BF16 and "BF16" not in capabilities:
         raise ServingError("this processor has no bfloat16 arithmetic: leave embedded_precision at f32")
     return core
 
@@ -69,7 +69,9 @@ class OpenVinoModel:
         )
 
     @classmethod
-    def load(cls, core: openvino.Core, directory: Path, model: ServedModel, *, precision: Precision, cpus: int) -> Self:
+    def load(
+        cls, core: openvino.Core, directory: Path, model: ServedModel, *, precision: EmbeddedPrecision, cpus: int
+    ) -> Self:
         """Read, check and compile one version directory, and run it once.
 
         Raises:

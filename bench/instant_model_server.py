@@ -62,9 +62,9 @@ class Handlers(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         """The handler of a method; its messages stay bytes."""
         handlers = {
-            tfserving.PREDICT: self._predict,
-            tfserving.GET_MODEL_STATUS: self._get_status,
-            tfserving.GET_MODEL_METADATA: self._get_metadata,
+            tfserving.PREDICT.path: self._predict,
+            tfserving.GET_MODEL_STATUS.path: self._get_status,
+            tfserving.GET_MODEL_METADATA.path: self._get_metadata,
         }
         handler = handlers.get(details.method)
         return grpc.unary_unary_rpc_method_handler(handler) if handler else None

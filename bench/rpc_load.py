@@ -37,7 +37,7 @@ def gateway(channel: grpc.aio.Channel, api_key: str) -> Ask:
 def direct(channel: grpc.aio.Channel, _: str) -> Ask:
     """Ask TensorFlow Serving as a program without a gateway does."""
     predict = channel.unary_unary(
-        tfserving.PREDICT,
+        tfserving.PREDICT.path,
         request_serializer=pb.PredictRequest.SerializeToString,
         response_deserializer=pb.PredictResponse.FromString,
     )

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import psutil
 
+from affect_contract.versions import STABLE
 from affect_registry import store
 from affect_registry.publication import publish
-from affect_registry.store import STABLE
 from affect_testbed import small_models
 from affect_testbed.gateway_process import gateway_process
 from affect_testbed.model_server import process
@@ -57,13 +57,13 @@ def main() -> None:
             models = root / name.replace("/", "-")
             models.mkdir()
             publish(models, small_models.staged(root / "made", 1, models))
-            with runtime(models, root) as (url, witness, pid):
-                seen, measured = asyncio.run(_run(url, witness, pid, models, root / "made", options))
+            with runtime(models, root) as (url, observer, pid):
+                seen, measured = asyncio.run(_run(url, observer, pid, models, root / "made", options))
             _print(name, seen, measured)
 
 
 async def _run(
-    url: str, witness: list[str], pid: int, models: Path, made: Path, options: argparse.Namespace
+    url: str, observer: list[str], pid: int, models: Path, made: Path, options: argparse.Namespace
 ) -> tuple[Seen, Round]:
     measured, ends, number = Round(), time.monotonic() + options.seconds, 1
     async with load(url, PICTURES, options.clients) as seen:
@@ -72,7 +72,7 @@ async def _run(
             await asyncio.to_thread(_publish, models, made, number)
             for verb, version in (("promote", number), ("rollback", number - 1), ("promote", number)):
                 more = ["--version", str(number)] if verb == "promote" else []
-                await _timed(models, [verb, *more, *witness], version, seen, measured)
+                await _timed(models, [verb, *more, *observer], version, seen, measured)
             await _command(models, ["prune", "--keep", "2"])
             measured.memory_mb.append(psutil.Process(pid).memory_info().rss / 2**20)
     return seen, measured

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from affect_contract.models import ServedModel, fused
 from affect_contract.outputs import AROUSAL, PROBABILITIES, VALENCE
+from affect_contract.versions import AVAILABLE
 from affect_serving.app import running_gateway
-from affect_serving.core.backend import AVAILABLE, Catalog, ModelAnswer, Selector, Version
+from affect_serving.core.backend import Catalog, ModelAnswer, Selector, Version
 from affect_serving.core.routing import select
 from affect_serving.http.server import HttpServer
 from affect_serving.http.service import create_http_app

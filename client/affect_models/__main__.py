@@ -15,7 +15,7 @@ from affect_registry import server_files, store
 from affect_registry.check import check
 from affect_registry.store import Entry, StoreError
 
-_FINE, _NOT_FINE, _CANNOT_SAY, _INTERRUPTED = 0, 1, 2, 130
+_FINE, _NOT_FINE, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 130
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
 _POLL_S: Final = 2.0
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"affect-train has published to",
             file=sys.stderr,
         )
-        return _CANNOT_SAY
+        return _UNKNOWN
     try:
         status = changes.run(options)
     except argparse.ArgumentError as exc:

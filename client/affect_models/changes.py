@@ -11,18 +11,19 @@ from affect_client.credentials import CredentialsError, add_credential_arguments
 from affect_contract.arguments import names, seconds, whole_number
 from affect_contract.backbones import BACKBONES
 from affect_contract.models import MODELS
+from affect_contract.versions import CANARY, STABLE
 from affect_models import listing
-from affect_models.gateway_observer import GatewayWitness
-from affect_models.tfserving_observer import tfserving_witnesses
+from affect_models.gateway_observer import GatewayObserver
+from affect_models.tfserving_observer import tfserving_observers
 from affect_registry import promotion, pruning, store
 from affect_registry.check import check_versions
-from affect_registry.observers import CannotSay, Witness
+from affect_registry.observers import Observer, Unobservable
 from affect_registry.promotion import Versions
 from affect_registry.publication import NOTICE_S
 from affect_registry.rollout import Rollout, RolloutFailed
-from affect_registry.store import CANARY, STABLE, Entries, StoreError
+from affect_registry.store import Entries, StoreError
 
-_DONE, _REFUSED, _CANNOT_SAY = 0, 1, 2
+_DONE, _REFUSED, _UNKNOWN = 0, 1, 2
 _TIMEOUT_S: Final = 300.0
 _KEEP: Final = 3
 _GATE: Final = ("if_evaluation", "against", "fail_if")
@@ -31,7 +32,7 @@ _GATE: Final = ("if_evaluation", "against", "fail_if")
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``list``."""
     parser.add_argument("--json", action="store_true", help="print a JSON document")
-    _add_witness_arguments(parser)
+    _add_observer_arguments(parser)
     parser.set_defaults(run=_list)
 
 
@@ -85,23 +86,23 @@ def run(options: argparse.Namespace) -> int:
     except RolloutFailed as exc:
         _say(f"{exc}; models.config is as it was, and what was served is served on")
         return _REFUSED
-    except CannotSay as exc:
+    except Unobservable as exc:
         _say(str(exc))
-        return _CANNOT_SAY
+        return _UNKNOWN
     except OSError as exc:
         raise StoreError(f"{exc.filename or options.models} cannot be changed: {exc.strerror}") from exc
     return status
 
 
 def _list(options: argparse.Namespace) -> int:
-    rows = listing.rows(options.models, store.read(options.models), _witnesses(options))
-    print(json.dumps({"models": listing.by_model(rows)}, indent=2) if options.json else listing.table(rows))  # noqa: T201
+    found = listing.listed_versions(options.models, store.read(options.models), _observers(options))
+    print(json.dumps({"models": listing.by_model(found)}, indent=2) if options.json else listing.table(found))  # noqa: T201
     return _DONE
 
 
 def _promote(options: argparse.Namespace) -> int:
     _require_whole_gate(options)
-    witnesses = _required_witnesses(options)
+    observers = _required_observers(options)
     with _locked(options.models):
         entries = store.read(options.models)
         if options.version:
@@ -109,16 +110,16 @@ def _promote(options: argparse.Namespace) -> int:
         else:
             targets = promotion.canaries(entries, options.backbones)
         if not targets:
-            return _finish_interrupted(options, entries, witnesses)
+            return _finish_interrupted(options, entries, observers)
         if options.if_evaluation and (said := _objections(options, entries, targets)):
             return _refuse(said)
-        return _change(options, entries, targets, witnesses)
+        return _change(options, entries, targets, observers)
 
 
 def _roll_back(options: argparse.Namespace) -> int:
     if options.canary:
         return _withdraw(options)
-    witnesses = _required_witnesses(options)
+    observers = _required_observers(options)
     with _locked(options.models):
         entries = store.read(options.models)
         if options.version:
@@ -128,7 +129,7 @@ def _roll_back(options: argparse.Namespace) -> int:
         if not targets:
             what = f"version {options.version}" if options.version else "what was stable before"
             return _refuse([f"there is no going back to {what}: {_on_disk(options.models, entries)}; name --version"])
-        return _change(options, entries, targets, witnesses, remember=False)
+        return _change(options, entries, targets, observers, remember=False)
 
 
 def _withdraw(options: argparse.Namespace) -> int:
@@ -157,21 +158,21 @@ def _change(
     options: argparse.Namespace,
     entries: Entries,
     targets: Versions,
-    witnesses: Sequence[Witness],
+    observers: Sequence[Observer],
     *,
     remember: bool = True,
 ) -> int:
     problems = check_versions(options.models, entries, targets)
     if problems:
         return _refuse(problems)
-    rollout = Rollout(options.models, witnesses, timeout_s=options.timeout_s, say=_say)
+    rollout = Rollout(options.models, observers, timeout_s=options.timeout_s, say=_say)
     rollout.carry_out(entries, targets, keep_old=options.keep_old, remember=remember)
     for name, version in targets.items():
         print(f"{name}: {STABLE} {entries[name].labels.get(STABLE, 'none')} -> {version}")  # noqa: T201
     return _DONE
 
 
-def _finish_interrupted(options: argparse.Namespace, entries: Entries, witnesses: Sequence[Witness]) -> int:
+def _finish_interrupted(options: argparse.Namespace, entries: Entries, observers: Sequence[Observer]) -> int:
     """Go on from where a change was killed, which left a version without a label."""
     targets = promotion.interrupted(entries, options.backbones)
     if not targets:
@@ -180,7 +181,7 @@ def _finish_interrupted(options: argparse.Namespace, entries: Entries, witnesses
             [f"no model has {what} that is not stable already: {_on_disk(options.models, entries)}; publish one first"]
         )
     _say("an earlier change was interrupted; finishing it")
-    return _change(options, entries, targets, witnesses)
+    return _change(options, entries, targets, observers)
 
 
 def _require_whole_gate(options: argparse.Namespace) -> None:
@@ -196,7 +197,7 @@ def _objections(options: argparse.Namespace, entries: Entries, targets: Versions
         from affect_evaluation.comparison.gate import objections  # noqa: PLC0415
         from affect_evaluation.errors import EvaluationError  # noqa: PLC0415
     except ModuleNotFoundError as exc:
-        raise CannotSay(
+        raise Unobservable(
             f"--if-evaluation needs {exc.name}, which is not installed: pip install 'affect-serving[evaluate]'"
         ) from exc
     try:
@@ -207,7 +208,7 @@ def _objections(options: argparse.Namespace, entries: Entries, targets: Versions
     try:
         return objections(options.if_evaluation, options.against, conditions, canary=targets, stable=stable)
     except EvaluationError as exc:
-        raise CannotSay(str(exc)) from exc
+        raise Unobservable(str(exc)) from exc
 
 
 def _on_disk(root: Path, entries: Entries) -> str:
@@ -234,27 +235,27 @@ def _say(line: str) -> None:
     print(f"affect-models: {line}", file=sys.stderr)  # noqa: T201
 
 
-def _required_witnesses(options: argparse.Namespace) -> list[Witness]:
+def _required_observers(options: argparse.Namespace) -> list[Observer]:
     """Who is asked; nobody, where that is what was said.
 
     Raises:
-        CannotSay: nobody was named.
+        Unobservable: nobody was named.
     """
-    witnesses = _witnesses(options)
-    if not witnesses and not options.files_only:
-        raise CannotSay(
+    observers = _observers(options)
+    if not observers and not options.files_only:
+        raise Unobservable(
             "nobody is named who could say whether a version has loaded: name the model servers with --tfserving "
             "HOST:PORT or the gateways with --url URL; if none runs, --files-only changes the files unseen"
         )
-    return witnesses
+    return observers
 
 
-def _witnesses(options: argparse.Namespace) -> list[Witness]:
-    servers = [witness for target in options.tfserving for witness in tfserving_witnesses(target)]
+def _observers(options: argparse.Namespace) -> list[Observer]:
+    servers = [observer for target in options.tfserving for observer in tfserving_observers(target)]
     try:
-        return [*servers, *(GatewayWitness(url, read_credentials(options)) for url in options.url)]
+        return [*servers, *(GatewayObserver(url, read_credentials(options)) for url in options.url)]
     except CredentialsError as exc:
-        raise CannotSay(str(exc)) from exc
+        raise Unobservable(str(exc)) from exc
 
 
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
@@ -269,14 +270,14 @@ def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout-s", type=seconds, default=_TIMEOUT_S,
         help="seconds that a version may take to load, and a label to move (default: %(default)g)",
     )  # fmt: skip
-    _add_witness_arguments(parser)
+    _add_observer_arguments(parser)
     parser.add_argument(
         "--files-only", action="store_true",
         help=f"ask nobody; the steps are {NOTICE_S:g} s apart, in which a model server that runs reads the file",
     )  # fmt: skip
 
 
-def _add_witness_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_observer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tfserving", action="append", default=[], metavar="HOST:PORT",
         help="ask TensorFlow Serving, each server behind that name, by its gRPC port; may be repeated",

@@ -1,4 +1,4 @@
-"""A gateway asked what has become of versions."""
+"""A gateway as an observer of versions."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -9,12 +9,13 @@ from affect_client.errors import ServiceUnreachable
 from affect_client.http.client import Client
 from affect_contract.errors import AffectError
 from affect_contract.schemas import ModelStatus
-from affect_registry.observers import AVAILABLE, CannotSay, ModelState, VersionState
+from affect_contract.versions import AVAILABLE, ModelState, VersionState
+from affect_registry.observers import Unobservable
 
 _TIMEOUT_S: Final = 5.0
 
 
-class GatewayWitness:
+class GatewayObserver:
     """A gateway, by its ``GET /models``.
 
     An embedded one runs the fused model or else the pair, so it need not have every model of a publish.
@@ -26,15 +27,15 @@ class GatewayWitness:
         self.name = url
         self._credentials = credentials
         if is_grpc_url(url):
-            raise CannotSay(f"{url} lists no models: give the http:// address of the gateway")
+            raise Unobservable(f"{url} lists no models: give the http:// address of the gateway")
 
     def states(self, names: Iterable[str]) -> Mapping[str, ModelState]:
-        """See `Witness`."""
+        """See `Observer`."""
         try:
             with Client(self.name, timeout_s=_TIMEOUT_S, **self._credentials) as client:
                 listed = client.models().models
         except (ServiceUnreachable, AffectError) as exc:
-            raise CannotSay(f"{self.name} does not say what it serves: {exc}") from exc
+            raise Unobservable(f"{self.name} does not say what it serves: {exc}") from exc
         wanted = set(names)
         return {model.name: _model_state(model) for model in listed if model.name in wanted}
 

@@ -1,69 +1,83 @@
-"""Which versions there are, as a table or a document."""
+"""The versions of a models directory, as a table or a document."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from affect_contract.versions import ModelState
 from affect_registry import store
-from affect_registry.observers import ModelState, Witness
+from affect_registry.observers import Observer
 from affect_registry.store import Entries
 
-Row = dict[str, Any]
-"""A version of a model: its name, number, labels, whether it is listed, its bytes, and its state by witness."""
+
+class ListedVersion(TypedDict):
+    """One version of a model."""
+
+    name: str
+    version: int
+    labels: list[str]
+    listed: bool
+    """Whether `models.config` names it."""
+    bytes: int | None
+    """Its size; None where it is not on disk."""
+    states: NotRequired[dict[str, str | None]]
+    """Its state by observer, None where the observer does not have it; only where somebody was asked."""
 
 
-def rows(root: Path, entries: Entries, witnesses: Sequence[Witness]) -> list[Row]:
-    """One a version, whether it is on disk, listed, or both.
+def listed_versions(root: Path, entries: Entries, observers: Sequence[Observer]) -> list[ListedVersion]:
+    """Return every version that is on disk, listed, or both.
 
     Raises:
-        CannotSay: a witness does not answer.
+        Unobservable: an observer does not answer.
     """
-    found = []
-    states = {witness.name: witness.states(entries) for witness in witnesses}
+    found: list[ListedVersion] = []
+    states = {observer.name: observer.states(entries) for observer in observers}
     for name, entry in sorted(entries.items()):
         directory = entry.directory(root)
         on_disk = store.versions_on_disk(directory)
         for version in sorted({*on_disk, *entry.versions}):
-            row: Row = {
-                "name": name,
-                "version": version,
-                "labels": sorted(label for label, one in entry.labels.items() if one == version),
-                "listed": version in entry.versions,
-                "bytes": _size(directory / str(version)) if version in on_disk else None,
-            }
-            found.append(row | ({"states": _states(states, name, version)} if witnesses else {}))
+            one = ListedVersion(
+                name=name,
+                version=version,
+                labels=sorted(label for label, labelled in entry.labels.items() if labelled == version),
+                listed=version in entry.versions,
+                bytes=_size(directory / str(version)) if version in on_disk else None,
+            )
+            if observers:
+                one["states"] = _states(states, name, version)
+            found.append(one)
     return found
 
 
-def by_model(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as a document has them."""
+def by_model(versions: Sequence[ListedVersion]) -> list[dict[str, Any]]:
+    """Return the versions as a document has them."""
     models: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        models.setdefault(row["name"], []).append({key: value for key, value in row.items() if key != "name"})
-    return [{"name": name, "versions": versions} for name, versions in models.items()]
+    for one in versions:
+        models.setdefault(one["name"], []).append({key: value for key, value in one.items() if key != "name"})
+    return [{"name": name, "versions": several} for name, several in models.items()]
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a person reads them."""
-    width = max((len(row["name"]) for row in rows), default=0)
-    return "\n".join(_line(row, width) for row in rows)
+def table(versions: Sequence[ListedVersion]) -> str:
+    """Return the versions as a person reads them, a line each."""
+    width = max((len(one["name"]) for one in versions), default=0)
+    return "\n".join(_line(one, width) for one in versions)
 
 
-def _line(row: Row, width: int) -> str:
-    labels = ", ".join(row["labels"]) or "-"
-    where = "listed" if row["listed"] else "on disk only"
-    size = "not on disk" if row["bytes"] is None else f"{row['bytes'] / 1e6:,.1f} MB"
-    states = "  ".join(f"{witness}: {state or 'not there'}" for witness, state in row.get("states", {}).items())
-    return f"{row['name']:{width}}  {row['version']:>4}  {labels:<16}  {where:<12}  {size:>11}  {states}".rstrip()
+def _line(one: ListedVersion, width: int) -> str:
+    labels = ", ".join(one["labels"]) or "-"
+    where = "listed" if one["listed"] else "on disk only"
+    size = "not on disk" if one["bytes"] is None else f"{one['bytes'] / 1e6:,.1f} MB"
+    states = "  ".join(f"{observer}: {state or 'not there'}" for observer, state in one.get("states", {}).items())
+    return f"{one['name']:{width}}  {one['version']:>4}  {labels:<16}  {where:<12}  {size:>11}  {states}".rstrip()
 
 
 def _states(states: Mapping[str, Mapping[str, ModelState]], name: str, version: int) -> dict[str, str | None]:
-    """What each witness says of a version; None where it has none of it."""
-    said: dict[str, str | None] = {}
-    for witness, models in states.items():
+    """Return what each observer reports of a version; None where it has none of it."""
+    reported: dict[str, str | None] = {}
+    for observer, models in states.items():
         state = models.get(name, ModelState()).versions.get(version)
-        said[witness] = state and (f"{state.state}: {state.problem}" if state.problem else state.state)
-    return said
+        reported[observer] = state and (f"{state.state}: {state.problem}" if state.problem else state.state)
+    return reported
 
 
 def _size(directory: Path) -> int:

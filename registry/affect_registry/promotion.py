@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 from affect_contract.atomic_files import write_atomically
 from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.models import MODELS
-from affect_registry.store import CANARY, PREVIOUS, STABLE, Entries, Entry, StoreError, versions_on_disk
+from affect_contract.versions import CANARY, PREVIOUS, STABLE
+from affect_registry.store import Entries, Entry, StoreError, versions_on_disk
 
 RECORD_FILE: Final = "promotions.jsonl"
 """A line for each time that another version became stable, before it did."""

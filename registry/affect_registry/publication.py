@@ -8,11 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from affect_contract.atomic_files import sync_folder
+from affect_contract.versions import CANARY, PREVIOUS, STABLE
 from affect_registry import promotion, server_files
 from affect_registry.store import (
-    CANARY,
-    PREVIOUS,
-    STABLE,
     Entries,
     Entry,
     StoreError,

@@ -8,16 +8,17 @@ from typing import Final
 from affect_contract.backbones import BackboneName
 from affect_contract.models import MODELS
 from affect_contract.outputs import Task
+from affect_contract.versions import AVAILABLE, STABLE, ModelState, VersionState
 from affect_registry import promotion, store
-from affect_registry.observers import AVAILABLE, CannotSay, ModelState, VersionState, Witness
+from affect_registry.observers import Observer, Unobservable
 from affect_registry.promotion import Versions
 from affect_registry.publication import NOTICE_S
-from affect_registry.store import STABLE, Entries
+from affect_registry.store import Entries
 
 _ASK_EVERY_S: Final = 0.2
 
 Say = Callable[[str], None]
-"""Told what is waited for."""
+"""Receives a line on what is waited for."""
 
 
 class RolloutFailed(Exception):
@@ -29,18 +30,18 @@ class Rollout:
 
     Args:
         root: the models directory; the caller holds its lock.
-        witnesses: who is asked what has become of a step. Where there is none each step but the last is given
+        observers: those who are asked whether a step has been followed. Where there is none each step but the last is given
             ``notice_s`` seconds, in which a model server that runs reads it.
         timeout_s: seconds that a step may take.
-        say: told what is waited for.
-        notice_s: see ``witnesses``.
+        say: receives a line on what is waited for.
+        notice_s: see ``observers``.
     """
 
     def __init__(
-        self, root: Path, witnesses: Sequence[Witness], *, timeout_s: float, say: Say, notice_s: float = NOTICE_S
+        self, root: Path, observers: Sequence[Observer], *, timeout_s: float, say: Say, notice_s: float = NOTICE_S
     ) -> None:
         self._root = root
-        self._witnesses = witnesses
+        self._observers = observers
         self._timeout_s = timeout_s
         self._say = say
         self._notice_s = notice_s
@@ -56,12 +57,12 @@ class Rollout:
 
         Raises:
             RolloutFailed: a version does not serve; `models.config` says what it said before.
-            CannotSay: a witness does not answer before anything is changed.
+            Unobservable: an observer does not answer before anything is changed.
             StoreError: the directory cannot be written, or would serve nothing as stable.
         """
         steps = promotion.steps(entries, targets, keep_old=keep_old)
         stale = self._known_problems(entries, targets) if steps.listed != entries else {}
-        self._require_witnesses_of(targets)
+        self._require_observers_of(targets)
         try:
             self._write(entries, steps.listed)
             self._wait(lambda: self._unavailable(targets, stale))
@@ -78,7 +79,7 @@ class Rollout:
     def _write(self, before: Entries, after: Entries) -> None:
         if after != before:
             store.write(self._root, after)
-            if not self._witnesses:
+            if not self._observers:
                 time.sleep(self._notice_s)
 
     def _wait(self, obstacles: Callable[[], str]) -> None:
@@ -88,31 +89,31 @@ class Rollout:
             RolloutFailed: there was one for too long.
         """
         ends = time.monotonic() + self._timeout_s
-        told = ""
+        said = ""
         while obstacle := obstacles():
             if time.monotonic() > ends:
                 raise RolloutFailed(f"{obstacle}, after {self._timeout_s:g} s")
-            if obstacle != told:
+            if obstacle != said:
                 self._say(f"waiting: {obstacle}")
-                told = obstacle
+                said = obstacle
             time.sleep(_ASK_EVERY_S)
 
     def _known_problems(self, entries: Entries, targets: Versions) -> dict[tuple[str, str], VersionState]:
-        """What is said of versions that are not named yet: a server remembers how an earlier try went."""
+        """Return what is reported of versions that are not named yet: a server remembers how an earlier try went."""
         return {
-            (witness.name, name): state.versions[targets[name]]
-            for witness in self._witnesses
-            for name, state in witness.states(targets).items()
+            (observer.name, name): state.versions[targets[name]]
+            for observer in self._observers
+            for name, state in observer.states(targets).items()
             if targets[name] in state.versions and targets[name] not in entries[name].versions
         }
 
-    def _require_witnesses_of(self, targets: Versions) -> None:
-        for witness in self._witnesses:
-            known = {MODELS[name].backbone for name in witness.states(MODELS)}
+    def _require_observers_of(self, targets: Versions) -> None:
+        for observer in self._observers:
+            known = {MODELS[name].backbone for name in observer.states(MODELS)}
             strangers = sorted({MODELS[name].backbone for name in targets} - known)
             if strangers:
-                raise CannotSay(
-                    f"{witness.name} serves no model of {', '.join(strangers)}: leave it out with --backbones, or ask "
+                raise Unobservable(
+                    f"{observer.name} serves no model of {', '.join(strangers)}: leave it out with --backbones, or ask "
                     "who serves it"
                 )
 
@@ -123,16 +124,16 @@ class Rollout:
             RolloutFailed: one never will.
         """
 
-        def lacks(witness: Witness, name: str, state: ModelState) -> str:
+        def lacks(observer: Observer, name: str, state: ModelState) -> str:
             number = targets[name]
             version = state.versions.get(number)
             if version is None:
-                return f"{witness.name} does not have {name} version {number} yet"
-            if version.problem and version != stale.get((witness.name, name)):
+                return f"{observer.name} does not have {name} version {number} yet"
+            if version.problem and version != stale.get((observer.name, name)):
                 raise RolloutFailed(version.problem)
             if version.state != AVAILABLE:
                 more = f" ({version.problem})" if version.problem else ""
-                return f"{name} version {number} is {version.state} at {witness.name}{more}"
+                return f"{name} version {number} is {version.state} at {observer.name}{more}"
             return ""
 
         return self._first_obstacle(targets, lacks)
@@ -140,43 +141,43 @@ class Rollout:
     def _unlabelled(self, targets: Versions) -> str:
         """A model that does not answer with its new version as stable yet; empty where all do."""
 
-        def lacks(witness: Witness, name: str, state: ModelState) -> str:
+        def lacks(observer: Observer, name: str, state: ModelState) -> str:
             if state.labels.get(STABLE) == targets[name]:
                 return ""
-            return f"{witness.name} does not answer with {name} version {targets[name]} as {STABLE} yet"
+            return f"{observer.name} does not answer with {name} version {targets[name]} as {STABLE} yet"
 
         return self._first_obstacle(targets, lacks)
 
-    def _first_obstacle(self, targets: Versions, lacks: Callable[[Witness, str, ModelState], str]) -> str:
-        for witness in self._witnesses:
+    def _first_obstacle(self, targets: Versions, lacks: Callable[[Observer, str, ModelState], str]) -> str:
+        for observer in self._observers:
             try:
-                states = witness.states(targets)
-            except CannotSay as exc:
+                states = observer.states(targets)
+            except Unobservable as exc:
                 return str(exc)
-            known = {name: state for name, state in states.items() if _is_told(witness, state, targets[name])}
+            known = {name: state for name, state in states.items() if _reports(observer, state, targets[name])}
             for name, state in known.items():
-                if obstacle := lacks(witness, name, state):
+                if obstacle := lacks(observer, name, state):
                     return obstacle
-            if missing := _missing(witness, targets, known):
+            if missing := _missing(observer, targets, known):
                 return missing
         return ""
 
 
-def _is_told(witness: Witness, state: ModelState, number: int) -> bool:
-    """Whether what a witness says of a model has to do with a version."""
-    return witness.knows_every_model or number in state.versions
+def _reports(observer: Observer, state: ModelState, number: int) -> bool:
+    """Whether what an observer reports of a model has to do with a version."""
+    return observer.knows_every_model or number in state.versions
 
 
-def _missing(witness: Witness, targets: Versions, known: Mapping[str, ModelState]) -> str:
-    """What a witness does not tell of, though it must: every model, or enough of them for all tasks."""
-    if witness.knows_every_model:
+def _missing(observer: Observer, targets: Versions, known: Mapping[str, ModelState]) -> str:
+    """Return what an observer must report and does not: every model, or enough of them for all tasks; else nothing."""
+    if observer.knows_every_model:
         absent = sorted(targets.keys() - known.keys())
-        return f"{witness.name} does not have {absent[0]} yet" if absent else ""
+        return f"{observer.name} does not have {absent[0]} yet" if absent else ""
     unanswered = sorted(_tasks(targets) - _tasks(known))
     if not unanswered:
         return ""
     backbone, task = unanswered[0]
-    return f"{witness.name} has no version for the {task} of {backbone} yet"
+    return f"{observer.name} has no version for the {task} of {backbone} yet"
 
 
 def _tasks(names: Mapping[str, object]) -> set[tuple[BackboneName, Task]]:

@@ -20,17 +20,12 @@ from google.protobuf import text_format
 from affect_contract.atomic_files import write_atomically
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as config_pb2
+from affect_contract.versions import STABLE
 
 CONFIG_FILE: Final = "models.config"
 SAVED_MODEL_FILE: Final = "saved_model.pb"
 WARMUP_FILE: Final = "assets.extra/tf_serving_warmup_requests"
 PROVENANCE_FILE: Final = "assets.extra/affect.json"
-STABLE: Final = "stable"
-"""Label of the version that answers requests without a version or label."""
-CANARY: Final = "canary"
-"""Label of the version that is tried out beside the stable one."""
-PREVIOUS: Final = "previous"
-"""Label of a version that was stable before and is kept loaded, so that going back to it takes no loading."""
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]+")
 _LOCK_FILE: Final = ".lock"

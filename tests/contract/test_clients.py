@@ -29,7 +29,8 @@ from affect_contract.errors import (
 )
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
-from affect_serving.core.backend import AVAILABLE, Version
+from affect_contract.versions import AVAILABLE
+from affect_serving.core.backend import Version
 from affect_testbed.model_server.process import free_port
 from affect_testbed.pictures import animated, encoded, patches, png_header
 from tests.gateway import FakeBackend, listening_gateway

@@ -15,7 +15,8 @@ from affect_contract.labels import LABELS
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
 from affect_contract.schemas import BatchPrediction, ModelList, Prediction, Problem
-from affect_serving.core.backend import AVAILABLE, Version
+from affect_contract.versions import AVAILABLE
+from affect_serving.core.backend import Version
 from affect_testbed.pictures import animated, encoded, patches, png_header
 from tests.gateway import FakeBackend, gateway
 

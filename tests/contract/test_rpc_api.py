@@ -12,8 +12,9 @@ from affect_contract.errors import FAULTS, AffectError, ErrorCode
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
+from affect_contract.versions import AVAILABLE
 from affect_serving.app import running_gateway
-from affect_serving.core.backend import AVAILABLE, ServingError, Version
+from affect_serving.core.backend import ServingError, Version
 from affect_serving.rpc.server import bound_server, serving_calls
 from affect_serving.settings import Settings
 from affect_testbed.pictures import encoded, patches

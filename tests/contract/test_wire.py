@@ -134,16 +134,20 @@ def test_fields_that_are_not_known_here_do_no_harm():
 
 
 @pytest.mark.parametrize(
-    ("path", "module"),
+    ("method", "module"),
     [
         (tfserving.PREDICT, prediction_service_pb2),
         (tfserving.GET_MODEL_METADATA, prediction_service_pb2),
         (tfserving.GET_MODEL_STATUS, model_service_pb2),
     ],
 )
-def test_every_method_path_is_one_of_the_official_services(path, module):
-    services = module.DESCRIPTOR.services_by_name.values()
-    assert path in {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}
+def test_every_method_is_one_of_the_official_services_and_takes_and_gives_the_same_messages(method, module):
+    official = {
+        f"/{service.full_name}/{one.name}": (one.input_type.name, one.output_type.name)
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for one in service.methods
+    }
+    assert official[method.path] == (method.request.DESCRIPTOR.name, method.response.DESCRIPTOR.name)
 
 
 @st.composite

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from affect_contract.versions import STABLE
 from affect_registry import store
 from affect_registry.publication import publish
 from tests.tfserving.gateways import FUSED
@@ -48,9 +49,9 @@ def tried(folder: Path, pages: int) -> dict[str, object]:
     (served,) = store.read(root).values()
     outcome = {
         "failure": failure,
-        "stable": entry.labels[store.STABLE],
+        "stable": entry.labels[STABLE],
         "incomplete": incomplete,
-        "again": served.labels[store.STABLE] == again,
+        "again": served.labels[STABLE] == again,
     }
     shutil.rmtree(root)
     return outcome

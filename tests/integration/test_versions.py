@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from affect_client import AsyncClient, Client
+from affect_contract.versions import CANARY, STABLE
 from affect_models import __main__ as models_command
 from affect_registry import store
 from affect_registry.publication import publish
-from affect_registry.store import CANARY, STABLE
 from affect_testbed.gateway_process import gateway_process
 from affect_testbed.model_server import process
 from affect_testbed.pictures import encoded, patches
@@ -83,7 +83,7 @@ async def becomes(http, version, label):
 
 @BOTH
 async def test_versions_change_under_load_and_no_request_fails(models, small_models, tmp_path, change, runtime):
-    with runtime(models, tmp_path) as (http, witness, _):
+    with runtime(models, tmp_path) as (http, observer, _):
         async with load(http, PICTURES) as seen:
             await asyncio.to_thread(publish, models, staged(small_models, 2, models))
             await becomes(http, 2, CANARY)
@@ -93,16 +93,16 @@ async def test_versions_change_under_load_and_no_request_fails(models, small_mod
                 canary = await client.predict(PICTURES[0], backbone="custom_cnn", label=CANARY)
             assert set(canary.model.versions.values()) == {2}
 
-            await change("promote", *witness, "--timeout-s", DEADLINE_S)
+            await change("promote", *observer, "--timeout-s", DEADLINE_S)
             await seen.first_answer(2, published, MOVES_WITHIN_S)
-            await change("rollback", *witness, "--timeout-s", DEADLINE_S)
+            await change("rollback", *observer, "--timeout-s", DEADLINE_S)
             rolled_back = time.monotonic()
             await seen.first_answer(1, rolled_back, MOVES_WITHIN_S)
             assert seen.versions(since=rolled_back) <= {1}, "the command ends when the label answers"
 
             await asyncio.to_thread(publish, models, staged(small_models, 3, models))
             await becomes(http, 3, CANARY)
-            await change("promote", *witness, "--timeout-s", DEADLINE_S)
+            await change("promote", *observer, "--timeout-s", DEADLINE_S)
             promoted = time.monotonic()
             await change("prune", "--keep", "1")
             await seen.first_answer(3, promoted, MOVES_WITHIN_S)
@@ -116,7 +116,7 @@ async def test_versions_change_under_load_and_no_request_fails(models, small_mod
 async def test_what_cannot_be_served_changes_nothing_and_the_command_says_which_and_why(
     models, small_models, tmp_path, change, runtime
 ):
-    with runtime(models, tmp_path) as (http, witness, _):
+    with runtime(models, tmp_path) as (http, observer, _):
         async with load(http, PICTURES, clients=2) as seen:
             for number, (spoil, sentence) in enumerate(SPOILT, start=2):
                 copies = staged(small_models, 2, models)
@@ -125,7 +125,7 @@ async def test_what_cannot_be_served_changes_nothing_and_the_command_says_which_
                 directory = models / PAIR[0] / str(number)
                 spoil(directory)
                 before = (models / store.CONFIG_FILE).read_bytes()
-                err = await change("promote", *witness, "--timeout-s", DEADLINE_S, status=1)
+                err = await change("promote", *observer, "--timeout-s", DEADLINE_S, status=1)
                 assert f"{PAIR[0]}" in err, err
                 assert sentence in err, err
                 assert (models / store.CONFIG_FILE).read_bytes() == before
@@ -163,13 +163,13 @@ SPOILT = (
 
 @BOTH
 async def test_a_share_of_the_requests_tries_the_canary_out(models, small_models, tmp_path, change, runtime):
-    with runtime(models, tmp_path, "--canary-percent", "50") as (http, witness, _):
+    with runtime(models, tmp_path, "--canary-percent", "50") as (http, observer, _):
         await asyncio.to_thread(publish, models, staged(small_models, 2, models))
         await becomes(http, 2, CANARY)
         async with load(http, PICTURES) as seen:
             while seen.versions() != {1, 2}:
                 await asyncio.sleep(0.1)
-            await change("promote", *witness, "--timeout-s", DEADLINE_S)
+            await change("promote", *observer, "--timeout-s", DEADLINE_S)
             promoted = time.monotonic()
             await seen.first_answer(2, promoted + 1.5, MOVES_WITHIN_S)  # what was routed before has been answered
         assert seen.failures == [], "the canary's label went while requests were on their way to it"
@@ -182,9 +182,9 @@ async def test_ten_promotions_leave_the_memory_as_it_was(models, small_models, t
         seed = number % len(SEEDS) + 1
         await asyncio.to_thread(publish, models, staged(small_models, seed, models))
         shutil.rmtree(models / f".staged-{seed}")
-        await change("promote", *witness, "--timeout-s", DEADLINE_S)
+        await change("promote", *observer, "--timeout-s", DEADLINE_S)
 
-    with embedded(models, tmp_path) as (http, witness, running):
+    with embedded(models, tmp_path) as (http, observer, running):
         measured = psutil.Process(running.pid)
         async with load(http, PICTURES, clients=2) as seen:
             await promoted(2)  # the allocator's own reserve grows once

@@ -6,10 +6,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.versions import STABLE
 from affect_models import __main__ as models_command
 from affect_registry.saved_models import masked_crc32c
 from affect_registry.server_files import write_missing_files
-from affect_registry.store import STABLE, WARMUP_FILE, Entry, write
+from affect_registry.store import WARMUP_FILE, Entry, write
 from affect_testbed.model_server.made_up_models import signature
 
 NAME = "mobilenet_v2_affect"

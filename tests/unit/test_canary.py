@@ -8,7 +8,8 @@ from affect_client import GrpcClient
 from affect_contract.errors import BackendError, Overloaded, UnknownModel
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
-from affect_serving.core.backend import AVAILABLE, END, LOADING, Selector, Version
+from affect_contract.versions import AVAILABLE, END, LOADING
+from affect_serving.core.backend import Selector, Version
 from affect_serving.core.canary import ON_CANARY, CanaryShare
 from affect_testbed.pictures import encoded, patches
 from tests.gateway import FakeBackend, gateway, listening_gateway

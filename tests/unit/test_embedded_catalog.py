@@ -6,6 +6,7 @@ import pytest
 
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
+from affect_contract.versions import AVAILABLE, END
 from affect_registry.store import Entry
 from affect_serving.backends.embedded.catalog import (
     announced,
@@ -16,7 +17,7 @@ from affect_serving.backends.embedded.catalog import (
     unanswered,
     without_failed,
 )
-from affect_serving.core.backend import AVAILABLE, END, Selector, Version
+from affect_serving.core.backend import Selector, Version
 from affect_serving.core.routing import route
 
 FUSED = fused("mobilenet_v2")

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from affect_contract.models import MODELS
+from affect_contract.versions import AVAILABLE, CANARY, END, STABLE
 from affect_registry import store
-from affect_registry.store import CANARY, STABLE, Entry
+from affect_registry.store import Entry
 from affect_serving.backends.embedded.backend import EmbeddedBackend
-from affect_serving.core.backend import AVAILABLE, END, Selector
+from affect_serving.core.backend import Selector
 from affect_testbed.small_models import PAIR
 from tests.tfserving.gateways import becomes
 

@@ -5,9 +5,10 @@ import pytest
 from affect_client import AsyncGrpcClient
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
+from affect_contract.versions import AVAILABLE
 from affect_evaluation.asking.pins import probed_pins
 from affect_evaluation.errors import EvaluationError
-from affect_serving.core.backend import AVAILABLE, Version
+from affect_serving.core.backend import Version
 from tests.gateway import FakeBackend, listening_gateway
 
 CATALOG = {

@@ -9,8 +9,9 @@ from tensorflow.core.framework import types_pb2
 
 from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
+from affect_contract.versions import STABLE
 from affect_models import __main__ as models_command
-from affect_registry.store import STABLE, WARMUP_FILE, Entry, write
+from affect_registry.store import WARMUP_FILE, Entry, write
 from affect_testbed.model_server.made_up_models import signature
 from tests.unit.sound_models import NAME, records, run, write_signatures, write_sound_models
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affect_contract.versions import CANARY, PREVIOUS, STABLE
 from affect_registry import promotion, pruning, store
 from affect_registry.publication import publish
-from affect_registry.store import CANARY, PREVIOUS, STABLE, Entry, StoreError
+from affect_registry.store import Entry, StoreError
 from tests.unit.version_directories import NAME, OTHER, entry, write_models, write_version
 
 

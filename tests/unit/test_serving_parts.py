@@ -10,10 +10,11 @@ import pytest
 from affect_contract.errors import ModelNotReady, Overloaded, UnknownModel
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
+from affect_contract.versions import AVAILABLE
 from affect_registry import store
 from affect_serving.__main__ import main, read_settings
 from affect_serving.backends.embedded.backend import EmbeddedBackend
-from affect_serving.core.backend import AVAILABLE, Selector, ServingError, Version
+from affect_serving.core.backend import Selector, ServingError, Version
 from affect_serving.core.cpus import usable_cpus
 from affect_serving.core.routing import route
 from affect_serving.settings import Settings

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from affect_contract import atomic_files
 from affect_contract.proto.tfserving.v1 import model_server_config_pb2 as ours
+from affect_contract.versions import CANARY, STABLE
 from affect_registry import publication, store
 from affect_registry.publication import publication_steps
-from affect_registry.store import CANARY, STABLE, Entry, StoreError
+from affect_registry.store import Entry, StoreError
 
 publish = partial(publication.publish, notice_s=0.0)
 

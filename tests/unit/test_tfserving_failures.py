@@ -159,7 +159,7 @@ async def test_a_server_that_answers_is_not_away_though_it_is_too_busy_to_say_wh
         async def late():
             raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, None, None, "on purpose")
 
-        monkeypatch.setattr(backend._survey, "take", late)
+        monkeypatch.setattr(backend._status_poller, "poll", late)
         for _ in range(3):
             await backend._look()
             assert (await ask(backend)).version == 1

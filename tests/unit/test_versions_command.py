@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from affect_contract.versions import CANARY, PREVIOUS, STABLE
 from affect_models import __main__ as models_command
 from affect_registry import promotion, store
-from affect_registry.store import CANARY, PREVIOUS, STABLE
 from affect_testbed.model_server.following import following_server
 from affect_testbed.model_server.process import free_port
 from tests.gateway import FakeBackend, listening_gateway

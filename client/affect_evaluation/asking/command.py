@@ -18,6 +18,7 @@ from affect_client.http.client import DEFAULT_URL, AsyncClient
 from affect_client.rpc.client import AsyncGrpcClient
 from affect_contract.arguments import names, seconds
 from affect_contract.backbones import BACKBONES
+from affect_contract.versions import STABLE
 from affect_dataset import loading
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_dataset.shards import WHOLE, add_shard_argument
@@ -30,7 +31,6 @@ from affect_evaluation.report.printing import print_result, say
 from affect_evaluation.run.folder import Session, add_sessions, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Prior, Truth
-from affect_registry.store import STABLE
 
 ALL: Final = "all"
 

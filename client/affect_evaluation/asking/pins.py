@@ -12,8 +12,8 @@ from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.errors import UnknownModel
 from affect_contract.preprocess import SIDE
 from affect_contract.schemas import ModelList, ModelStatus, Prediction
+from affect_contract.versions import STABLE
 from affect_evaluation.errors import EvaluationError
-from affect_registry.store import STABLE
 
 _NOTHING: Final = "the gateway serves no model: publish one with affect-train"
 

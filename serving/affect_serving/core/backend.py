@@ -2,18 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.models import ServedModel
-
-AVAILABLE: Final = "AVAILABLE"
-"""The state of a version that can answer, as TensorFlow Serving names it."""
-LOADING: Final = "LOADING"
-END: Final = "END"
-"""The state of a version that is not, or no longer, loaded."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import hashlib
 from typing import Final
 
 from affect_contract.errors import AffectError
-from affect_registry.store import CANARY
+from affect_contract.versions import CANARY
 from affect_serving.core.backend import Catalog, Selector
 from affect_serving.core.routing import route
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from affect_contract.backbones import BackboneName, in_order
 from affect_contract.errors import BackendError, ModelNotReady, UnknownModel
 from affect_contract.models import ServedModel
-from affect_registry.store import STABLE
-from affect_serving.core.backend import AVAILABLE, Catalog, Selector, Version
+from affect_contract.versions import AVAILABLE, STABLE
+from affect_serving.core.backend import Catalog, Selector, Version
 
 
 def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedModel]:

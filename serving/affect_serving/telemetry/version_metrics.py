@@ -8,8 +8,8 @@ from functools import lru_cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from affect_contract.errors import AffectError
-from affect_registry.store import STABLE
-from affect_serving.core.backend import AVAILABLE, Catalog, Selector
+from affect_contract.versions import AVAILABLE, STABLE
+from affect_serving.core.backend import Catalog, Selector
 from affect_serving.telemetry.buckets import SECONDS
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.errors import AffectError
 from affect_contract.models import MODELS, ServedModel
+from affect_contract.versions import AVAILABLE, END, LOADING
 from affect_registry import store
-from affect_serving.core.backend import AVAILABLE, END, LOADING, Catalog, Selector, Version
+from affect_serving.core.backend import Catalog, Selector, Version
 from affect_serving.core.routing import route, select, served_backbones
 
 Key = tuple[ServedModel, int]

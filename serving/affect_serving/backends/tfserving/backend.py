@@ -14,22 +14,22 @@ from affect_contract.errors import AffectError, BackendError, ModelNotReady, Unk
 from affect_contract.models import ServedModel
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_contract.signatures import MAX_BATCH_SIZE
-from affect_registry.store import STABLE
+from affect_contract.versions import STABLE
 from affect_serving.backends.tfserving import wire
 from affect_serving.backends.tfserving.channel import open_channel
 from affect_serving.backends.tfserving.errors import never_reached_a_server, obstacle, translated
 from affect_serving.backends.tfserving.retry_budget import RetryBudget
-from affect_serving.backends.tfserving.status_poller import Survey
+from affect_serving.backends.tfserving.status_poller import StatusPoller
 from affect_serving.core.backend import Catalog, ModelAnswer, Selector
 from affect_serving.core.deadline import Deadline
 from affect_serving.core.routing import select
 from affect_serving.settings import Settings
 from affect_serving.telemetry.request_context import current_request
 
-_SURVEY_EVERY_S: Final = 1.0
-_SURVEY_WHILE_AWAY_EVERY_S: Final = 0.2
-_FAILED_SURVEYS: Final = 2
-"""Surveys in a row that fail before the server counts as away: one may meet a server that is busy."""
+_POLL_EVERY_S: Final = 1.0
+_POLL_WHILE_AWAY_EVERY_S: Final = 0.2
+_FAILED_POLLS: Final = 2
+"""Polls in a row that fail before the server counts as away: one may meet a server that is busy."""
 _RECONNECT_S: Final = 1.0
 """The longest that a second attempt waits for a connection, in seconds."""
 
@@ -44,7 +44,7 @@ class TfServingBackend:
         self._budget = RetryBudget()
         self._catalog: Catalog | None = None
         self._trouble: AffectError = ModelNotReady("TensorFlow Serving has not been asked yet", retry_after_s=1.0)
-        self._failed_surveys = 0
+        self._failed_polls = 0
 
     async def start(self) -> None:
         """Open the channel and look once; a server that is not there yet is waited for while serving.
@@ -54,13 +54,13 @@ class TfServingBackend:
         """
         self._channel = open_channel(self._settings)
         self._predict = self._channel.unary_unary(
-            tfserving.PREDICT,
+            tfserving.PREDICT.path,
             request_serializer=pb.PredictRequest.SerializeToString,
             response_deserializer=pb.PredictResponse.FromString,
         )
-        self._survey = Survey(self._channel, self._settings.backbones)
+        self._status_poller = StatusPoller(self._channel, self._settings.backbones)
         await self._look()
-        self._watch = asyncio.create_task(self._keep_looking(), name="survey of TensorFlow Serving")
+        self._watch = asyncio.create_task(self._keep_looking(), name="status poller of TensorFlow Serving")
 
     async def close(self) -> None:
         """Close the channel."""
@@ -75,7 +75,7 @@ class TfServingBackend:
         Raises:
             AffectError: it cannot be asked.
         """
-        if self._catalog is not None and self._failed_surveys < _FAILED_SURVEYS:
+        if self._catalog is not None and self._failed_polls < _FAILED_POLLS:
             return self._catalog
         # A new one each time: an exception that is raised twice keeps both tracebacks.
         raise type(self._trouble)(self._trouble.detail, retry_after_s=self._trouble.retry_after_s)
@@ -117,7 +117,7 @@ class TfServingBackend:
         except grpc.aio.AioRpcError as exc:
             _log.debug("%s: %s: %s", model.name, exc.code().name, exc.details())
             raise translated(exc) from exc
-        self._failed_surveys = 0  # what answers is not away, were it too busy to say what it serves
+        self._failed_polls = 0  # what answers is not away, were it too busy to say what it serves
         answer = wire.model_answer(response, model, len(images))
         if selector.version is not None and answer.version != selector.version:
             raise BackendError(
@@ -148,12 +148,12 @@ class TfServingBackend:
 
     async def _keep_looking(self) -> None:
         while True:
-            await asyncio.sleep(_SURVEY_WHILE_AWAY_EVERY_S if self._failed_surveys else _SURVEY_EVERY_S)
+            await asyncio.sleep(_POLL_WHILE_AWAY_EVERY_S if self._failed_polls else _POLL_EVERY_S)
             await self._look()
 
     async def _look(self) -> None:
         try:
-            catalog = await self._survey.take()
+            catalog = await self._status_poller.poll()
         except grpc.aio.AioRpcError as exc:
             self._note_failure(exc)
             return
@@ -161,24 +161,24 @@ class TfServingBackend:
             # What cannot be foreseen must not end the watch, which is what would notice that it has passed.
             _log.exception("cannot read what TensorFlow Serving says of its models")
             self._trouble = BackendError("TensorFlow Serving says of its models what cannot be read: see the log")
-            self._failed_surveys = _FAILED_SURVEYS
+            self._failed_polls = _FAILED_POLLS
             return
-        if self._failed_surveys or self._catalog is None:
+        if self._failed_polls or self._catalog is None:
             _log.info("TensorFlow Serving at %s answers", self._settings.tfserving)
-        self._catalog, self._failed_surveys = catalog, 0
+        self._catalog, self._failed_polls = catalog, 0
 
     def _note_failure(self, error: grpc.aio.AioRpcError) -> None:
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and self._catalog is not None:
             return  # busy with requests, and so alive
         trouble = obstacle(error)
-        if not self._failed_surveys or self._trouble.detail != trouble.detail:
+        if not self._failed_polls or self._trouble.detail != trouble.detail:
             _log.error(
                 "TensorFlow Serving at %s cannot be asked (%s: %s): %s",
                 self._settings.tfserving, error.code().name, error.details(), trouble.detail,
             )  # fmt: skip
         self._trouble = trouble
-        self._failed_surveys += 1
-        self._survey.forget()
+        self._failed_polls += 1
+        self._status_poller.forget()
 
 
 def _joined(answers: list[ModelAnswer]) -> ModelAnswer:

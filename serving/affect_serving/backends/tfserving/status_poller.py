@@ -1,26 +1,26 @@
-"""What a TensorFlow Serving has of the contract's models: versions, states, labels, and whether they fit."""
+"""Polling a TensorFlow Serving for the contract's models: their versions, states and labels, and whether they fit."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
 
 import grpc
 
 from affect_contract import tfserving
 from affect_contract.backbones import BACKBONES, BackboneName
 from affect_contract.models import MODELS, ServedModel
-from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_contract.signatures import mismatch
-from affect_registry.store import CANARY, PREVIOUS, STABLE
-from affect_serving.core.backend import AVAILABLE, Catalog, Version
+from affect_contract.versions import AVAILABLE, ModelState, VersionState
+from affect_serving.core.backend import Catalog, Version
+
+Result = TypeVar("Result")
 
 _CALL_S: Final = 2.0
 """Time for one question, in seconds; the answers need no computing."""
-_LABELS: Final = (STABLE, CANARY, PREVIOUS)
 _log = logging.getLogger(__name__)
 
 
-class Survey:
+class StatusPoller:
     """Asks a server for its models, one question at a time: few servers have threads to spare.
 
     Args:
@@ -31,88 +31,55 @@ class Survey:
     def __init__(self, channel: grpc.aio.Channel, backbones: Iterable[BackboneName]) -> None:
         wanted = tuple(backbones) or tuple(BACKBONES)
         self._models = [model for model in MODELS.values() if model.backbone in wanted]
-        self._status = channel.unary_unary(
-            tfserving.GET_MODEL_STATUS,
-            request_serializer=pb.GetModelStatusRequest.SerializeToString,
-            response_deserializer=pb.GetModelStatusResponse.FromString,
-        )
-        self._metadata = channel.unary_unary(
-            tfserving.GET_MODEL_METADATA,
-            request_serializer=pb.GetModelMetadataRequest.SerializeToString,
-            response_deserializer=pb.GetModelMetadataResponse.FromString,
-        )
+        self._calls: dict[tfserving.Method, Any] = {
+            method: channel.unary_unary(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            for method in (tfserving.GET_MODEL_STATUS, tfserving.GET_MODEL_METADATA)
+        }
         self._problems: dict[tuple[ServedModel, int], str] = {}
 
     def forget(self) -> None:
         """Check all signatures anew: after an absence the server may be another."""
         self._problems.clear()
 
-    async def take(self) -> Catalog:
-        """Everything that is served now.
+    async def poll(self) -> Catalog:
+        """Return everything that is served now.
 
         Raises:
             grpc.aio.AioRpcError: the server cannot be asked.
         """
-        catalog = {model: versions for model in self._models if (versions := await self._versions(model))}
+        catalog: dict[ServedModel, tuple[Version, ...]] = {}
+        for model in self._models:
+            state = await self._answer(tfserving.model_state(model.name))
+            if state and state.versions:
+                catalog[model] = await self._versions(model, state)
         self._keep_problems_of(catalog)
         return catalog
 
-    async def _versions(self, model: ServedModel) -> tuple[Version, ...]:
-        statuses = await self._statuses(model)
-        labels = await self._labels(model) if any(_is_available(status) for status in statuses) else {}
-        return tuple(
-            [
-                Version(
-                    status.version,
-                    tfserving.state_name(status),
-                    tuple(label for label, number in labels.items() if number == status.version),
-                    await self._problem(model, status),
-                )
-                for status in statuses
-            ]
-        )
+    async def _versions(self, model: ServedModel, found: ModelState) -> tuple[Version, ...]:
+        versions = []
+        for number, one in found.versions.items():
+            labels = tuple(label for label, labelled in found.labels.items() if labelled == number)
+            versions.append(Version(number, one.state, labels, await self._problem(model, number, one)))
+        return tuple(versions)
 
-    async def _statuses(self, model: ServedModel) -> Sequence[pb.ModelVersionStatus]:
-        try:
-            return tfserving.present(await self._status(tfserving.status_request(model.name), timeout=_CALL_S))
-        except grpc.aio.AioRpcError as exc:
-            if exc.code().name == tfserving.NOT_SERVED:
-                return []
-            raise
-
-    async def _labels(self, model: ServedModel) -> dict[str, int]:
-        """Version by label; the status calls of the server do not tell them, and ignore them in a request."""
-        labels = {}
-        for label in _LABELS:
-            request = tfserving.metadata_request(tfserving.model_spec(model.name, label=label))
-            try:
-                response = await self._metadata(request, timeout=_CALL_S)
-            except grpc.aio.AioRpcError as exc:
-                if exc.code().name not in tfserving.NO_SUCH_LABEL:
-                    raise
-            else:
-                labels[label] = response.model_spec.version.value
-        return labels
-
-    async def _problem(self, model: ServedModel, status: pb.ModelVersionStatus) -> str:
-        problem = tfserving.load_problem(model.name, status)
-        if problem or not _is_available(status):
-            return problem
-        key = (model, status.version)
+    async def _problem(self, model: ServedModel, number: int, one: VersionState) -> str:
+        if one.problem or one.state != AVAILABLE:
+            return one.problem
+        key = (model, number)
         if key not in self._problems:
-            self._problems[key] = await self._difference(model, status.version)
+            self._problems[key] = await self._difference(model, number)
         return self._problems[key]
 
-    async def _difference(self, model: ServedModel, version: int) -> str:
-        name = f"{model.name} version {version}"
-        request = tfserving.metadata_request(tfserving.model_spec(model.name, version=version))
-        try:
-            response = await self._metadata(request, timeout=_CALL_S)
-        except grpc.aio.AioRpcError as exc:
-            if exc.code().name == tfserving.NOT_SERVED:  # unloaded since its status was asked
-                return f"{name} has just been unloaded"
-            raise
-        difference = mismatch(model, tfserving.signatures(response))
+    async def _difference(self, model: ServedModel, number: int) -> str:
+        name = f"{model.name} version {number}"
+        signatures = await self._answer(tfserving.version_signatures(model.name, number))
+        if signatures is None:
+            return f"{name} has just been unloaded"
+        difference = mismatch(model, signatures)
         if difference is None:
             return ""
         _log.error("%s is not asked: %s", name, difference)
@@ -124,6 +91,19 @@ class Survey:
         }
         self._problems = {key: problem for key, problem in self._problems.items() if key in served}
 
+    async def _answer(self, questions: tfserving.Questions[Result]) -> Result:
+        response = None
+        try:
+            while True:
+                response = await self._call(questions.send(response))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
-def _is_available(status: pb.ModelVersionStatus) -> bool:
-    return status.state == pb.ModelVersionStatus.AVAILABLE
+    async def _call(self, question: tfserving.Question) -> Any:
+        try:
+            return await self._calls[question.method](question.request, timeout=_CALL_S)
+        except grpc.aio.AioRpcError as exc:
+            if exc.code().name in question.none:
+                return None
+            raise

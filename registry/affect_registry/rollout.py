@@ -30,7 +30,7 @@ class Rollout:
 
     Args:
         root: the models directory; the caller holds its lock.
-        observers: those who are asked whether a step has been followed. Where there is none each step but the last is given
+        observers: asked whether a step has been followed. Where there is none each step but the last is given
             ``notice_s`` seconds, in which a model server that runs reads it.
         timeout_s: seconds that a step may take.
         say: receives a line on what is waited for.

@@ -28,6 +28,7 @@ from affect_contract.labels import LABELS, Expression
 from affect_contract.schemas import AnsweringModel, Prediction
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample
+from affect_dataset.split import STUDY_FRACTIONS
 from affect_evaluation.run.folder import claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE, RecordedAnswer
 from affect_evaluation.run.truth import Prior, Truth, affect
@@ -108,7 +109,7 @@ def _score_many(folder: Path, rows: int) -> None:
         picture = folder.parent / "drawn" / "images" / f"{number % FACES + 1}.jpg"
         samples.append(Sample(f"{number:06}", picture, Expression(number % len(LABELS)), valence, arousal, digest))
     claim(folder, identity("many", "all", samples, []))
-    facts = {"data_digest": "many", "split": "all", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
+    facts = {"data_digest": "many", "split": "all", "split_seed": 0, "fractions": list(STUDY_FRACTIONS), "excluded": {}}
     Truth.of(samples, Prior.of(samples), facts).write(folder)
     with (folder / PREDICTIONS_FILE).open("w") as file:
         for sample in samples:

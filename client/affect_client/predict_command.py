@@ -23,8 +23,8 @@ from affect_contract.arguments import seconds, whole_number
 from affect_contract.commands import CommandParser, print_version
 from affect_contract.errors import AffectError
 from affect_contract.outputs import SCALAR_NAMES
+from affect_contract.picture_formats import PICTURE_SUFFIXES, has_picture_suffix
 
-_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _ANSWERED, _SOME_FAILED, _NOT_ASKED, _INTERRUPTED = 0, 1, 2, 130
 _NONE: Final = "-"
 _VERSION: Final = "--version"
@@ -62,9 +62,10 @@ def find_pictures(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+            inside = sorted(file for file in path.rglob("*") if has_picture_suffix(file) and file.is_file())
             if not inside:
-                raise FileNotFoundError(f"there is no picture in {path}: looked for {', '.join(sorted(_SUFFIXES))}")
+                looked_for = ", ".join(sorted(PICTURE_SUFFIXES))
+                raise FileNotFoundError(f"there is no picture in {path}: looked for {looked_for}")
             found += inside
         elif path.exists():
             found.append(path)

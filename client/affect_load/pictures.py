@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from affect_contract.labels import Expression
+from affect_contract.picture_formats import PICTURE_SUFFIXES, has_picture_suffix
 from affect_contract.preprocess import SIDE
 from affect_dataset.faces.synthetic import draw_face
 
-_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _DRAWN: Final = ((SIDE, 12), (480, 6), (1080, 3), (2160, 1))
 """Sides, and how many of each: crops as the service wants them, and what cameras make."""
 
@@ -31,10 +31,10 @@ def pictures(folder: str) -> list[bytes]:
     """
     if not folder:
         return _drawn()
-    found = [file for file in sorted(Path(folder).rglob("*")) if file.suffix.lower() in _SUFFIXES]
+    found = [file for file in sorted(Path(folder).rglob("*")) if has_picture_suffix(file)]
     if not found:
         raise NoPictures(
-            f"{folder} holds no picture ({', '.join(_SUFFIXES)}): name another folder, or none for drawn ones"
+            f"{folder} holds no picture ({', '.join(PICTURE_SUFFIXES)}): name another folder, or none for drawn ones"
         )
     return [file.read_bytes() for file in found]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from affect_contract.errors import InvalidImage, TooLarge
+from affect_contract.picture_formats import MEDIA_TYPES
 
 PREPROCESS_VERSION: Final = 1
 """Increased by every change that alters any output value; cached features and exported models record it."""
@@ -22,9 +23,6 @@ PREPROCESS_VERSION: Final = 1
 SIDE: Final = 224
 CHANNELS: Final = 3
 SHAPE: Final = (SIDE, SIDE, CHANNELS)
-
-MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-"""The formats taken, by Pillow's name, and the media type of each."""
 
 MAX_IMAGE_BYTES: Final = 10 * 2**20
 MAX_PIXELS: Final = 40_000_000

@@ -19,10 +19,11 @@ from affect_contract.atomic_files import write_atomically
 from affect_dataset.loading import SPLIT_FILE, folder_of
 from affect_dataset.samples import Dataset, DatasetError, Sample, Split, encode_names
 
-STUDY_FRACTIONS: Final = (0.70, 0.15, 0.15)
-"""Train, validation and test."""
-
 Fractions = tuple[float, float, float]
+"""The shares of train, validation and test."""
+
+STUDY_FRACTIONS: Final[Fractions] = (0.70, 0.15, 0.15)
+"""The study's, and the default of every new split."""
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e-\d+)?"
 _HEAD = re.compile(
@@ -30,6 +31,7 @@ _HEAD = re.compile(
     rf"fractions=(?P<train>{_NUMBER})/(?P<validation>{_NUMBER})/(?P<test>{_NUMBER})"
 )
 _COLUMNS = ["id", "split"]
+_SUM_TOLERANCE: Final = 1e-9
 _WAYS_OUT = "remove it to divide anew, or name another file with --split-file"
 
 
@@ -52,7 +54,11 @@ def assign(dataset: Dataset, *, seed: int = 0, fractions: Fractions = STUDY_FRAC
 
     What the data set itself fixes stays so; where it fixes no validation pictures, they are taken from its
     training pictures, in the proportion of the first two fractions.
+
+    Raises:
+        ValueError: the fractions are not three numbers above 0 that sum to 1.
     """
+    _require_fractions(fractions)
     shares = dict(zip(Split, fractions, strict=True))
     by_id = {sample.id: sample.fixed_split for sample in dataset.samples if sample.fixed_split}
     open_samples: Sequence[Sample] = dataset.samples
@@ -64,6 +70,20 @@ def assign(dataset: Dataset, *, seed: int = 0, fractions: Fractions = STUDY_FRAC
         ordered = sorted(groups, key=lambda group: _order_key(seed, group[0].digest))
         by_id |= _deal(ordered, shares)
     return Assignment(by_id, dataset.digest, seed, fractions)
+
+
+def parse_fractions(text: str) -> Fractions:
+    """Return fractions from three numbers separated by commas.
+
+    Raises:
+        ValueError: they are not above 0, or do not sum to 1; the text is a sentence for whoever gave them.
+    """
+    try:
+        train, validation, test = map(float, text.split(","))
+        _require_fractions((train, validation, test))
+    except ValueError as exc:
+        raise ValueError(f"{text!r}: give three fractions above 0 that sum to 1") from exc
+    return train, validation, test
 
 
 def read_or_assign(
@@ -127,6 +147,11 @@ def write(assignment: Assignment, path: Path) -> None:
         write_atomically(path, encode_names(text.getvalue()))
     except OSError as exc:
         raise DatasetError(f"the split cannot be saved in {path}: {exc.strerror}") from exc
+
+
+def _require_fractions(fractions: Fractions) -> None:
+    if not all(share > 0 for share in fractions) or abs(sum(fractions) - 1) > _SUM_TOLERANCE:
+        raise ValueError(f"{fractions} are not three fractions above 0 that sum to 1")
 
 
 def _groups(samples: Iterable[Sample]) -> dict[int, list[list[Sample]]]:

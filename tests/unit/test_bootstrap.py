@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from affect_evaluation.scoring import bootstrap
 from affect_evaluation.scoring.bootstrap import classification_draws, differences, intervals, regression_draws
-from affect_evaluation.scoring.metrics import classification, confidence_bins, expected_calibration_error, regression
+from affect_evaluation.scoring.metrics import classification, regression
 
 CLASSIFIED = ("accuracy", "f1_macro", "cohen_kappa", "krippendorff_alpha", "auc_roc_macro", "auc_pr_macro")
 PLACED = ("rmse", "mae", "sagr", "corr", "ccc")
@@ -117,27 +117,3 @@ def test_one_picture_can_be_drawn():
     found = intervals(regression_draws(np.array([0.5]), np.array([0.25])))
     assert found["rmse"] == [0.25, 0.25]
     assert found["corr"] is None
-
-
-def test_sure_and_always_right_is_calibrated_and_sure_and_always_wrong_is_not():
-    true = np.arange(8)
-    assert expected_calibration_error(true, np.eye(8)) == 0
-    assert expected_calibration_error(true, np.eye(8)[(true + 1) % 8]) == 1
-
-
-def test_the_calibration_error_is_the_gap_weighted_by_pictures():
-    # Three sure ones, of which two are right, and one at 0.5, which is right: (3 * 1/3 + 1 * 1/2) / 4.
-    sure, half = np.eye(8)[0], np.array([0.5, 0.5 / 7, 0.5 / 7, 0.5 / 7, 0.5 / 7, 0.5 / 7, 0.5 / 7, 0.5 / 7])
-    probabilities = np.stack([sure, sure, sure, half])
-    true = np.array([0, 0, 1, 0])
-    assert expected_calibration_error(true, probabilities) == pytest.approx(1.5 / 4)
-    assert sum(one["n"] for one in confidence_bins(true, probabilities)) == 4
-
-
-@given(seed=st.integers(0, 1000), n=st.integers(1, 60))
-def test_the_calibration_error_lies_between_0_and_1_and_heeds_no_order(seed, n):
-    true, probabilities = answers(n, seed)
-    error = expected_calibration_error(true, probabilities)
-    order = np.random.default_rng(seed).permutation(n)
-    assert 0 <= error <= 1
-    assert expected_calibration_error(true[order], probabilities[order]) == pytest.approx(error, abs=1e-12)

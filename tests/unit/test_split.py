@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from affect_contract.labels import Expression
 from affect_dataset.samples import Dataset, DatasetError, Sample, Split, data_digest
-from affect_dataset.split import assign, read, read_or_assign, write
+from affect_dataset.split import STUDY_FRACTIONS, assign, parse_fractions, read, read_or_assign, write
 
 
 def sample(
@@ -152,3 +152,13 @@ def test_a_split_that_cannot_be_saved_is_refused(tmp_path):
     data = dataset([sample(number) for number in range(8)], tmp_path)
     with pytest.raises(DatasetError, match="cannot be saved in"):
         read_or_assign(data, path=tmp_path / "nowhere" / "split.csv")
+
+
+def test_fractions_are_three_shares_of_one_whole_however_they_are_given():
+    assert parse_fractions("0.70,0.15,0.15") == STUDY_FRACTIONS
+    assert parse_fractions("0.5,0.25,0.25") == (0.5, 0.25, 0.25)
+    for text in ("0.5,0.5,0.5", "0.5,0.5", "0.4,0.3,0.2,0.1", "1,0,0", "1.5,-0.25,-0.25", "nan,0.5,0.5", "a,b,c", ""):
+        with pytest.raises(ValueError, match="give three fractions above 0 that sum to 1"):
+            parse_fractions(text)
+    with pytest.raises(ValueError, match="sum to 1"):
+        assign(dataset([sample(1)]), fractions=(0.5, 0.5, 0.5))

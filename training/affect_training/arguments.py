@@ -3,10 +3,13 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from affect_contract.arguments import fraction, names, whole_number
+from affect_contract.arguments import names, whole_number
 from affect_contract.backbones import BACKBONES, STUDY_BACKBONES
+from affect_dataset.split import STUDY_FRACTIONS, Fractions, parse_fractions
+
+_STUDY_FRACTIONS_TEXT: Final = ",".join(f"{one:.2f}" for one in STUDY_FRACTIONS)
 
 
 def add_basis_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +64,9 @@ def add_basis_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fractions",
         type=_fractions,
-        default=(0.70, 0.15, 0.15),
+        default=STUDY_FRACTIONS,
         metavar="A,B,C",
-        help="shares of training, validation and test pictures in a new split (default: 0.70,0.15,0.15)",
+        help=f"shares of training, validation and test pictures in a new split (default: {_STUDY_FRACTIONS_TEXT})",
     )
 
 
@@ -77,8 +80,8 @@ def _default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "affect"
 
 
-def _fractions(text: str) -> tuple[float, float, float]:
-    parts = tuple(fraction(part) for part in text.split(","))
-    if len(parts) != 3 or abs(sum(parts) - 1) > 1e-9 or 0 in parts:  # noqa: PLR2004 - train, validation, test
-        raise argparse.ArgumentTypeError(f"{text!r}: give three fractions above 0 that sum to 1")
-    return (parts[0], parts[1], parts[2])
+def _fractions(text: str) -> Fractions:
+    try:
+        return parse_fractions(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc

@@ -31,7 +31,7 @@ class Basis:
     seed: int = 0
     split_file: Path | None = None
     split_seed: int = 0
-    fractions: tuple[float, float, float] = split.STUDY_FRACTIONS
+    fractions: split.Fractions = split.STUDY_FRACTIONS
 
 
 def initial_bases(basis: Basis) -> tuple[dict[BackboneName, Weights], dict[BackboneName, keras.Model]]:

@@ -10,6 +10,7 @@ import pydantic
 from affect_client.errors import ServiceUnreachable
 from affect_client.loopback import is_loopback
 from affect_client.options import bearer_authorization
+from affect_contract.connection_texts import says_not_connected
 from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, InvalidRequest, TooLarge
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_contract.messages import prediction_from_proto
@@ -29,7 +30,6 @@ _OPTIONS: Final = (
     # Only the client's own policy retries (affect_client.retry).
     ("grpc.enable_retries", 0),
 )
-_NOT_CONNECTED: Final = ("failed to connect to all addresses", "dns resolution failed", "errors resolving")
 
 
 class Address:
@@ -125,7 +125,7 @@ def translate_error(error: grpc.RpcError, address: Address, timeout_s: float) ->
     if status is grpc.StatusCode.UNAVAILABLE:
         return ServiceUnreachable(
             f"no gateway answers at {address.url} ({details}): start one with affect-serve, or check the address",
-            never_connected=details.lower().startswith(_NOT_CONNECTED),
+            never_connected=says_not_connected(details),
         )
     return _not_a_gateway(address, f"{status.name} ({details})")
 

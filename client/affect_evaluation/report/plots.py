@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from affect_contract.calibration_error import confidence_bins
 from affect_contract.labels import LABELS
-from affect_evaluation.scoring.metrics import Classification, Ids, Regression, Scores, confidence_bins, normalised
+from affect_evaluation.scoring.metrics import Classification, Ids, Regression, Scores, normalised
 
 RIGHT: Final = "#009E73"
 WRONG: Final = "#D55E00"

@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict, cast
 
 import numpy as np
 
-from affect_contract.atomic_files import write_atomically
+from affect_contract.atomic_files import write_json
 from affect_dataset.samples import Sample
 from affect_dataset.shards import WHOLE
 from affect_evaluation.asking.pins import Pin
@@ -79,7 +79,7 @@ def claim(out: Path, run: Identity) -> None:
         elif (out / PREDICTIONS_FILE).exists():
             raise EvaluationError(f"{out} holds predictions of an unknown run: name another folder with --out")
         else:
-            _write(file, {_IDENTITY: run, _SESSIONS: []})
+            write_json(file, {_IDENTITY: run, _SESSIONS: []})
     except OSError as exc:
         raise EvaluationError(f"{out} cannot be used for the results: {exc.strerror}") from exc
 
@@ -105,7 +105,7 @@ def add_sessions(folder: Path, more: Sequence[Session]) -> None:
     """Record stretches of a run."""
     document = _recorded(folder)
     document[_SESSIONS] = [*document.get(_SESSIONS, []), *more]
-    _write(folder / RUN_FILE, document)
+    write_json(folder / RUN_FILE, document)
 
 
 def timing(folder: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def write_timing(folder: Path, latencies_ms: Mapping[str, Sequence[float]]) -> N
         "latency_ms": {name: _latency(several) for name, several in latencies_ms.items() if several},
         "pictures_per_s": answered / seconds if seconds else None,
     }
-    _write(folder / RUN_FILE, document)
+    write_json(folder / RUN_FILE, document)
 
 
 def _latency(milliseconds: Sequence[float]) -> dict[str, float]:
@@ -145,10 +145,6 @@ def _recorded(folder: Path) -> dict[str, Any]:
 
 def _not_a_run(file: Path) -> EvaluationError:
     return EvaluationError(f"{file} is not what a run writes: name another folder with --out")
-
-
-def _write(file: Path, document: dict[str, Any]) -> None:
-    write_atomically(file, json.dumps(document, indent=2) + "\n")
 
 
 def _require_same(out: Path, before: Identity, now: Identity) -> None:

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from affect_contract.atomic_files import write_atomically
+from affect_contract.atomic_files import write_atomically, write_json
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
 from affect_evaluation.run.folder import write_timing
@@ -52,7 +51,7 @@ def finish(folder: Path) -> Result:
     _require_answers(models, predictions)
     result = Result(truth, answers, models, score_baselines(truth.prior, truth.samples))
     try:
-        write_atomically(folder / METRICS_FILE, _document(result))
+        write_json(folder / METRICS_FILE, _document(result))
         write_atomically(folder / TABLE_FILE, _table(models))
         write_timing(folder, {name: several.latencies_ms for name, several in answers.items()})
     except OSError as exc:
@@ -68,14 +67,13 @@ def _require_answers(models: Mapping[str, ModelScores], predictions: Path) -> No
         )
 
 
-def _document(result: Result) -> str:
-    document = {
+def _document(result: Result) -> dict[str, Any]:
+    return {
         "models": result.models,
         "baselines": result.baselines,
         "data": result.truth.facts,
         "intervals": INTERVALS,
     }
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _table(models: Mapping[str, ModelScores]) -> str:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics as sk
 
+from affect_contract.calibration_error import expected_calibration_error
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS
 
 _CLASSES: Final = list(range(len(LABELS)))
 _CONSTANT: Final = 1e-12
 """A standard deviation below this is rounding noise around a constant."""
 _SUM_TOLERANCE: Final = 1e-3
-_CONFIDENCE_BINS: Final = 15
 _ONE_CLASS: Final = "truth and prediction are one and the same class throughout"
 
 Ids = NDArray[np.int64]
@@ -162,58 +162,6 @@ def regression(true: Scores, predicted: Scores) -> Regression:
             },
         ),
     )
-
-
-class ConfidenceBin(TypedDict):
-    """Predictions of about the same confidence."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float | None
-    """Their mean confidence; None where there are none."""
-    accuracy: float | None
-    """The share of them that is right."""
-
-
-def confidence_bins(true: Ids, probabilities: Scores) -> list[ConfidenceBin]:
-    """Predictions in fifteen bins of equal width by the probability of the predicted class.
-
-    Args:
-        true: AffectNet ids, int [n], n >= 1.
-        probabilities: float [n, 8] in id order, each row summing to 1.
-    """
-    _check_distributions(true, probabilities)
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == true
-    place = np.minimum((confidence * _CONFIDENCE_BINS).astype(np.int64), _CONFIDENCE_BINS - 1)
-    bins = []
-    for number in range(_CONFIDENCE_BINS):
-        inside = place == number
-        filled = bool(inside.any())
-        bins.append(
-            ConfidenceBin(
-                low=number / _CONFIDENCE_BINS,
-                high=(number + 1) / _CONFIDENCE_BINS,
-                n=int(inside.sum()),
-                confidence=float(confidence[inside].mean()) if filled else None,
-                accuracy=float(right[inside].mean()) if filled else None,
-            )
-        )
-    return bins
-
-
-def expected_calibration_error(true: Ids, probabilities: Scores) -> float:
-    """The mean distance between confidence and accuracy over `confidence_bins`, weighted by their pictures.
-
-    Source: Guo et al. (2017), On Calibration of Modern Neural Networks, ICML; 15 bins as there.
-    """
-    gaps = [
-        one["n"] * abs(one["confidence"] - one["accuracy"])
-        for one in confidence_bins(true, probabilities)
-        if one["confidence"] is not None and one["accuracy"] is not None
-    ]
-    return float(sum(gaps) / len(true))
 
 
 def concordance(true: Scores, predicted: Scores) -> float | None:

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
+from affect_contract.picture_formats import has_picture_suffix
 from affect_dataset.layouts.annotations import NpyAnnotation
 from affect_dataset.rows import Row, Rows
 from affect_dataset.samples import DatasetError, Split
 
 _IMAGES = "images"
 _ANNOTATIONS = "annotations"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _EXPRESSION = "_exp.npy"
 
 
@@ -34,7 +34,7 @@ def affectnet_rows(folder: Path, *, prefix: str = "", fixed_split: Split | None 
     """
     files = _names(folder / _IMAGES)
     annotated = {name.removesuffix(_EXPRESSION) for name in _names(folder / _ANNOTATIONS) if name.endswith(_EXPRESSION)}
-    pictures = [name for name in files if _is_picture(name) or PurePath(name).stem in annotated]
+    pictures = [name for name in files if has_picture_suffix(PurePath(name)) or PurePath(name).stem in annotated]
     if not pictures:
         raise DatasetError(f"there are no pictures in {folder / _IMAGES}: expected files ID.jpg (or .png, .webp)")
     absent = annotated.difference(PurePath(name).stem for name in pictures)
@@ -53,10 +53,6 @@ def _rows(folder: Path, names: Sequence[str], prefix: str, fixed_split: Split | 
             NpyAnnotation(annotations, f"{stem}_{part}.npy") for part in ("exp", "val", "aro")
         )
         yield Row(f"{prefix}{identity}", images / name, expression, valence, arousal, fixed_split)
-
-
-def _is_picture(name: str) -> bool:
-    return PurePath(name).suffix.lower() in _SUFFIXES
 
 
 def _names(folder: Path) -> list[str]:

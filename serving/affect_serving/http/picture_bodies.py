@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from affect_contract.errors import InvalidImage, InvalidRequest, TooLarge, UnsupportedMediaType
-from affect_contract.preprocess import MEDIA_TYPES
+from affect_contract.picture_formats import MEDIA_TYPES
 from affect_contract.schemas import EncodedPicture
 from affect_serving.http.body import Body
 from affect_serving.settings import Settings

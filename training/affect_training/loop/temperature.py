@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from affect_contract.calibration_error import expected_calibration_error
+
 _LOG_BOUNDS: Final = (np.log(0.05), np.log(20.0))
 _SMALLEST: Final = 1e-12
-_BINS: Final = 15
-"""Of confidence, as in the paper."""
 
 Views = NDArray[np.float32]
 """[v, n, 8]: the probabilities of n pictures in each of v views whose mean is the answer."""
@@ -42,7 +42,7 @@ def fitted(views: Views, labels: NDArray[Any]) -> Calibration:
     logits = np.log(np.maximum(views.astype(np.float64), _SMALLEST))
     found = minimize_scalar(lambda log: _cross_entropy(_tempered(logits, np.exp(log)), labels), bounds=_LOG_BOUNDS)
     temperature = float(np.exp(found.x))
-    errors = [expected_calibration_error(_tempered(logits, one), labels) for one in (1.0, temperature)]
+    errors = [expected_calibration_error(labels, _tempered(logits, one)) for one in (1.0, temperature)]
     return Calibration(temperature, *errors)
 
 
@@ -50,14 +50,6 @@ def apply(head: keras.Model, temperature: float) -> None:
     """Divide the logits of a classification head, in place."""
     last = head.layers[-1]
     last.set_weights([value / temperature for value in last.get_weights()])
-
-
-def expected_calibration_error(probabilities: NDArray[np.float64], labels: NDArray[Any]) -> float:
-    """The mean distance between confidence and accuracy over bins of equal width, weighted by their pictures."""
-    confidence = probabilities.max(axis=1)
-    surplus = confidence - (probabilities.argmax(axis=1) == labels)
-    places = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
-    return float(np.abs(np.bincount(places, surplus, minlength=_BINS)).sum() / len(labels))
 
 
 def _tempered(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from affect_contract.connection_texts import says_not_connected
 from affect_contract.errors import (
     AffectError,
     BackendError,
@@ -102,14 +103,6 @@ _BY_TEXT: Final = {
 }
 """Texts that make a status mean something else, in lower case."""
 
-_NEVER_SENT: Final = (
-    "connections to all backends failing",
-    "failed to connect to all addresses",
-    "errors resolving",
-    "dns resolution failed",
-)
-"""How gRPC says that a call found no connection to go out on."""
-
 
 def translated(error: grpc.aio.AioRpcError) -> AffectError:
     """The error of the contract that a failed call of TensorFlow Serving is."""
@@ -128,7 +121,7 @@ def obstacle(error: grpc.aio.AioRpcError) -> AffectError:
 
 def never_reached_a_server(error: grpc.aio.AioRpcError) -> bool:
     """Whether a call failed before any server can have seen it."""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and (error.details() or "").lower().startswith(_NEVER_SENT)
+    return error.code() is grpc.StatusCode.UNAVAILABLE and says_not_connected(error.details())
 
 
 def _meaning(error: grpc.aio.AioRpcError) -> Meaning:

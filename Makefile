@@ -1,4 +1,4 @@
-# Everything here works on a fresh clone: the first target that needs it makes .venv with pinned packages.
+# Every target works in a fresh clone: the first one that needs .venv makes it, with pinned packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,61 +35,61 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## the main job end to end: faces, training, serving, predictions, scores
+demo: $(READY) ## run everything end to end: faces, training, serving, predictions, scores
 	$(BIN)/python scripts/demo.py --out "$(DEMO_OUT)" $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
-test: $(READY) ## all tests
+test: $(READY) ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-test-long: $(READY) ## the fuzz tests 400 times as long, then FUZZ_S seconds of atheris for each reader where it is installed
+test-long: $(READY) ## run the fuzz tests 400 times as long, then atheris, if installed, for FUZZ_S seconds a parser
 	AFFECT_FUZZ=400 $(BIN)/python -m pytest --numprocesses auto $(FUZZ_TESTS) $(PYTEST_ARGS)
 	if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python -m tests.fuzz --seconds "$(FUZZ_S)"; fi
 
-check: $(READY) ## format, lint, types, generated code, dependencies
+check: $(READY) ## check format, lint, types, generated code and dependencies
 	scripts/check
 
-audit: $(READY) ## known vulnerabilities of what is pinned
+audit: $(READY) ## look for known vulnerabilities in the pinned packages
 	$(BIN)/python scripts/audit.py --required
 
-format: $(READY) ## rewrite the code in the project's format
+format: $(READY) ## format the code and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: $(READY) ## regenerate the code of the .proto files
+protos: $(READY) ## regenerate the code from the .proto files
 	scripts/generate-protos
 
-lock: ## resolve everything in requirements/ anew (needs uv)
+lock: ## resolve and pin everything in requirements/ again (needs uv)
 	scripts/lock
 
-images: $(READY) ## build the container images, measure and try them (needs Docker or buildah)
+images: $(READY) ## build, measure and try the container images (needs Docker or buildah)
 	$(BIN)/python -m scripts.images
 
-load: $(READY) ## load on a gateway, with a verdict and the highest rate that meets the target
+load: $(READY) ## load-test a gateway: a verdict, and the highest rate that meets the target
 	$(BIN)/python $(LOAD) $(LOAD_ARGS)
 
-soak: $(READY) ## SOAK_S seconds at 80 % of saturation: no error, no growth
+soak: $(READY) ## load-test a gateway for SOAK_S seconds at 80 % of saturation: no errors, no memory growth
 	$(BIN)/python $(LOAD) --kind soak --soak-s "$(SOAK_S)" $(LOAD_ARGS)
 
-bench-train: $(READY) ## training against the study's loop
+bench-train: $(READY) ## compare training with the study's loop
 	$(BIN)/python bench/train.py
 
-bench-fine-tune: $(READY) ## a step of fine-tuning against Keras's own loop
+bench-fine-tune: $(READY) ## compare a step of fine-tuning with Keras's own loop
 	$(BIN)/python bench/fine_tune.py
 
-bench-serve: $(READY) ## the gateway against a tutorial's server
+bench-serve: $(READY) ## compare the gateway with a tutorial's server
 	$(BIN)/python bench/serve.py
 
-bench-gateway: $(READY) ## the gateway before a model server against asking it directly
+bench-gateway: $(READY) ## compare the gateway in front of a model server with direct calls of the server
 	$(BIN)/python bench/gateway.py $(if $(MODELS),--models "$(MODELS)")
 
-bench-overload: $(READY) ## the gateway under five times the load it can carry, on MODELS=DIR
+bench-overload: $(READY) ## put five times the load it can carry on the gateway, with MODELS=DIR
 	$(BIN)/python bench/overload.py --models "$(MODELS)"
 
-bench-evaluate: $(READY) ## the evaluation job against a load generator, on MODELS=DIR
+bench-evaluate: $(READY) ## compare the evaluation job with a load generator, with MODELS=DIR
 	$(BIN)/python bench/evaluate.py --models "$(MODELS)"
 
-bench-versions: $(READY) ## versions changed under load, on both runtimes
+bench-versions: $(READY) ## change versions under load, on both runtimes
 	$(BIN)/python bench/versions.py
 
-clean: ## remove what make made
+clean: ## remove everything that make has made
 	rm -rf $(VENV) $(DEMO_OUT) load-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

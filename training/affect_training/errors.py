@@ -1,5 +1,5 @@
-"""What goes wrong in training through no fault of the code."""
+"""The error that training raises for what its user can mend."""
 
 
 class TrainingError(Exception):
-    """A run that cannot start or go on; the text is one sentence for the user."""
+    """A run cannot start or continue; the text is one sentence that says why and what to do."""

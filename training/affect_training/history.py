@@ -19,12 +19,12 @@ RANDOM_BACKBONE_NOTE = "random backbone: its accuracy stays near chance"
 
 
 def history_of(trained: Sequence[Trained], origins: dict[str, Origin], facts: dict[str, Any]) -> dict[str, Any]:
-    """The whole course of a run, as plain data; every plot is drawn from it alone.
+    """Return the whole course of a run as plain data; every plot is drawn from it alone.
 
     Args:
         trained: the networks of the run.
         origins: origin of the initial weights, by backbone; a backbone trained from scratch has none.
-        facts: what all networks share, for example data digest, split and seed.
+        facts: those of `shared_facts`.
     """
     return {
         **facts,
@@ -33,13 +33,13 @@ def history_of(trained: Sequence[Trained], origins: dict[str, Origin], facts: di
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers, by name."""
+    """Return the versions of the libraries that decide a run's numbers, by name."""
     versions = {name: version(name) for name in LIBRARIES}
     return {"python": platform.python_version(), "keras_backend": keras.backend.backend()} | versions
 
 
 def shared_facts(data_digest: str, split: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What every network of a run has in common."""
+    """Return the facts that all networks of a run share: data, split, seed, libraries."""
     return {
         "data_digest": data_digest,
         "split": split,

@@ -1,4 +1,4 @@
-"""What a run needs, found out before any work starts."""
+"""The checks of a recipe and a split that come before any work."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,7 +14,7 @@ from affect_training.networks.joint import require_layer
 from affect_training.recipes.recipe import FineTuning, Recipe, Watched
 
 _WATCHED_TASK: Final = {Watched.ACCURACY: Task.CLASSIFICATION, Watched.CONCORDANCE: Task.REGRESSION}
-"""The task without which a measure is not there."""
+"""The task that each watched measure belongs to."""
 
 
 def require_trainable(recipe: Recipe, tasks: Sequence[Task], base: keras.Model | None) -> None:

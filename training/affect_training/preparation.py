@@ -1,4 +1,4 @@
-"""What every training begins with, and feature extraction too: pictures, their split, and initial backbones."""
+"""The beginning of every training and feature extraction: the data set, its split, and backbones with initial weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from affect_training.recipes.recipe import fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """The part of an order that decides which features of which pictures are used."""
+    """The part of an order that decides which features of which pictures are used; training and extraction share it."""
 
     data: Path
     cache: Path
@@ -35,7 +35,7 @@ class Basis:
 
 
 def initial_bases(basis: Basis) -> tuple[dict[BackboneName, Weights], dict[BackboneName, keras.Model]]:
-    """The initial weights of each pretrained backbone, and the bases that have them.
+    """Build every pretrained backbone with its initial weights; return those weights and the bases, by backbone.
 
     Raises:
         TrainingError: weights cannot be had.
@@ -46,7 +46,7 @@ def initial_bases(basis: Basis) -> tuple[dict[BackboneName, Weights], dict[Backb
 
 
 def divided(basis: Basis, dataset: Dataset, report: Callable[[str], None]) -> split.Assignment:
-    """The split of a data set, with a word on it and on what was left out.
+    """Return the split of a data set, and report its sizes and the rows that were left out.
 
     Raises:
         TrainingError: there is nothing to train on, or nothing to validate with.
@@ -84,10 +84,10 @@ def estimate_random_statistics(
 
 
 def cache_of(base: keras.Model, backbone: BackboneName, cache: Path) -> FeatureCache:
-    """The cached features of a base, in a folder of caches."""
+    """Open the cached features of a base, in the folder of all caches."""
     return FeatureCache(cache, backbone, base_digest(base))
 
 
 def base_digest(base: keras.Model) -> str:
-    """What a base's cached features are kept under: a digest of its weights."""
+    """Return the digest of a base's weights, under which its features are cached."""
     return weights.digest(np.asarray(array) for array in base.get_weights())

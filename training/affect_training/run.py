@@ -37,7 +37,7 @@ _RUNS = "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class Order(Basis):
-    """What a user asked to be trained."""
+    """An order to train and publish: the options of ``affect-train``."""
 
     models: Path
     tasks: Sequence[Task] = tuple(Task)
@@ -51,7 +51,7 @@ class Order(Basis):
 
 @dataclass(frozen=True)
 class Published:
-    """What a run put into the models directory."""
+    """The result of a run in the models directory."""
 
     version: int
     models: list[str]

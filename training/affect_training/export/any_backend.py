@@ -1,4 +1,4 @@
-"""Where networks become SavedModels: in this process where Keras runs on TensorFlow, else in one where it does."""
+"""Exports the networks of any Keras backend: here where Keras runs on TensorFlow, else in a process where it does."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def _export_elsewhere(networks: Path, directory: Path, *flags: bool) -> None:
 
 
 def _main(networks: str, directory: str, encoded_signature: str, test_time_flip: str) -> None:
-    """What the other process does."""
+    """Export saved networks, in the process whose Keras runs on TensorFlow."""
     base = keras.saving.load_model(Path(networks) / _BASE, compile=False)
     paths = {task: Path(networks) / f"{task}{_SUFFIX}" for task in Task}
     heads = {task: keras.saving.load_model(path, compile=False) for task, path in paths.items() if path.exists()}

@@ -1,4 +1,4 @@
-"""What a version directory says of its own making: `assets.extra/affect.json`."""
+"""The provenance inside a version directory, `assets.extra/affect.json`: the data, recipe and scores behind it."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from affect_registry.store import PROVENANCE_FILE
 
 
 def write_provenance(directory: Path, model: ServedModel, document: dict[str, Any]) -> None:
-    """Say inside a version directory what trained it.
+    """Write a version directory's provenance.
 
     Args:
         directory: the version directory.
@@ -24,7 +24,7 @@ def write_provenance(directory: Path, model: ServedModel, document: dict[str, An
 
 
 def _summary(part: dict[str, Any]) -> dict[str, Any]:
-    """A network's record with the epochs reduced to the one whose weights were kept."""
+    """Reduce a network's record to the epoch whose weights were kept."""
     metrics = {name: value for name, value in part["epochs"][part["kept_epoch"] - 1].items() if name != "seconds"}
     return {
         **{key: part[key] for key in ("recipe", "weights", "note", "parameters", "calibration")},

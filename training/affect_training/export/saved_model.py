@@ -19,7 +19,7 @@ from affect_contract.signatures import ENCODED_INPUT, ENCODED_SIGNATURE, IMAGES_
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
 Outputs = dict[str, Any]
-"""Tensor by output name."""
+"""A network's output tensors, by their names in the contract."""
 
 
 def export(

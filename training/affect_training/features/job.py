@@ -17,20 +17,20 @@ from affect_training.preparation import Basis, cache_of, divided, estimate_rando
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureOrder(Basis):
-    """Which features are to be extracted."""
+    """An order to extract the features of one shard."""
 
     shard: Shard = WHOLE
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a job did for one backbone."""
+    """The number of pictures that a job handled for one backbone."""
 
     backbone: BackboneName
     pictures: int
-    """That belong to its part."""
+    """Pictures that belong to its shard."""
     computed: int
-    """That were not in the cache yet."""
+    """Pictures whose features were not in the cache yet."""
 
 
 def run(order: FeatureOrder, report: Callable[[str], None]) -> list[Extracted]:

@@ -43,7 +43,7 @@ class FromScratch:
 
 
 def build_base(backbone: BackboneName, weights: Weights | None = None, *, seed: int = 0) -> keras.Model:
-    """The base of a backbone: uint8 [n, 224, 224, 3] RGB -> float32 [n, d] pooled features.
+    """Build the base of a backbone: uint8 [n, 224, 224, 3] RGB -> float32 [n, d] pooled features.
 
     d is 1280 for MobileNetV2, 1024 for DenseNet121 and 128 for the custom CNN.
 
@@ -69,7 +69,7 @@ def build_base(backbone: BackboneName, weights: Weights | None = None, *, seed: 
 
 
 def parts(base: keras.Model) -> tuple[keras.layers.Layer, keras.Model, keras.layers.Layer]:
-    """What a pretrained base consists of: its scaling, the network, and the pooling of its maps."""
+    """Return the three parts of a pretrained base: its scaling, its network, and the pooling of its maps."""
     _, scaling, network, pooling = base.layers
     return scaling, network, pooling
 
@@ -142,7 +142,7 @@ CONSTRUCTIONS: Final[dict[BackboneName, Pretrained | FromScratch]] = {
     "densenet121": Pretrained(keras.applications.DenseNet121, scaled_to_imagenet_statistics),
     "custom_cnn": FromScratch(_custom_cnn),
 }
-"""By name, a row for each of the contract's."""
+"""The row of each backbone in the contract's table, by its name."""
 
 
 def require_rows(constructions: Mapping[BackboneName, Pretrained | FromScratch]) -> None:

@@ -9,7 +9,7 @@ from affect_contract.outputs import Task, outputs_of
 from affect_training.recipes.recipe import Recipe
 
 _ACTIVATIONS: Final = {Task.CLASSIFICATION: "softmax", Task.REGRESSION: "linear"}
-"""Of the last layer."""
+"""The activation of a head's last layer."""
 
 
 def build_head(task: Task, feature_count: int, recipe: Recipe, *, seed: int) -> keras.Model:
@@ -32,10 +32,10 @@ def build_head(task: Task, feature_count: int, recipe: Recipe, *, seed: int) -> 
 
 
 def chain(base: keras.Model, head: keras.Model) -> keras.Model:
-    """One network from pictures to a head's outputs, sharing the layers of both."""
+    """Join a base and a head into one network from pictures to the head's outputs; it shares the layers of both."""
     return keras.Model(base.input, head(base.output), name=f"{base.name}_{head.name}")
 
 
 def head_units(task: Task) -> int:
-    """How many numbers a head of this task gives for each picture."""
+    """Return how many numbers a head of this task gives for each picture."""
     return sum(prod(output.shape) for output in outputs_of(task))

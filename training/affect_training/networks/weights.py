@@ -1,4 +1,4 @@
-"""Where a backbone's initial weights come from, and finding them before any work starts."""
+"""The initial weights of backbones: where they come from, and a check that they are there before any work starts."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ from affect_training.errors import TrainingError
 
 
 class Origin(StrEnum):
-    """Kinds of initial weights."""
+    """The places that initial weights can come from."""
 
     IMAGENET = "imagenet"
-    """Keras's own download and cache."""
+    """Keras's own download, kept in its cache."""
     FOLDER = "folder"
     """A file in a folder, for machines without internet; never falls through to a download."""
     NONE = "none"
-    """Random, from the seed."""
+    """Random weights, drawn from the seed."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Weights:
     folder: Path | None = None
 
     def file(self, backbone: BackboneName) -> Path:
-        """The weights file of ``backbone``; only for `Origin.FOLDER`."""
+        """Return the weights file of ``backbone``; only for `Origin.FOLDER`."""
         if self.folder is None:
             raise ValueError("only weights from a folder have a file")
         return self.folder / file_name(backbone)
 
 
 def file_name(backbone: BackboneName) -> str:
-    """The name under which a backbone's ImageNet weights are looked for in a folder."""
+    """Return the name of the file in which a folder holds a backbone's ImageNet weights."""
     return f"{backbone}_imagenet_notop.weights.h5"
 
 
@@ -88,7 +88,7 @@ def require_files(chosen: dict[BackboneName, Weights]) -> None:
 
 
 def digest(arrays: Iterable[NDArray[np.generic]]) -> str:
-    """Hex SHA-256 over the bytes, shapes and dtypes of weight arrays, in order."""
+    """Return the hex SHA-256 over the bytes, shapes and dtypes of weight arrays, in order."""
     total = hashlib.sha256()
     for array in arrays:
         total.update(f"{array.dtype.str}{array.shape}".encode())

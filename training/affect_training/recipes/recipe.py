@@ -20,7 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Mode(StrEnum):
-    """What of a pretrained network is trained."""
+    """The part of a pretrained network that is trained."""
 
     FROZEN = "frozen"
     """Heads alone, each on the features of the frozen backbone."""
@@ -29,7 +29,7 @@ class Mode(StrEnum):
 
 
 class Watched(StrEnum):
-    """What of the validation split tells the best epoch of fine-tuning."""
+    """The validation measure that tells the best epoch of fine-tuning."""
 
     LOSS = "val_loss"
     """The lowest sum of all losses."""
@@ -66,7 +66,7 @@ class Recipe:
     hidden_units: Count = 256
     dropout: Share = 0.5
     learning_rate: Positive = 1e-4
-    """Of Adam, otherwise with Keras's defaults."""
+    """The learning rate of Adam, whose other figures are Keras's defaults."""
     batch_size: Count = 16
     epochs: Count = 10
     class_weights: ClassWeights = ClassWeights.NONE
@@ -94,28 +94,28 @@ class FineTuning(Recipe):
     head_epochs: Annotated[int, Field(ge=0)] = 8
     """Epochs that the heads are trained for on the frozen backbone's features before."""
     head_learning_rate: Positive = 1e-3
-    """Of these epochs."""
+    """The learning rate of these epochs."""
     warmup: Share = 0.1
-    """Share of all steps."""
+    """The share of all steps during which the learning rate rises."""
     sides: tuple[tuple[Count, Annotated[int, Field(ge=32, le=SIDE)]], ...] = ((1, SIDE),)
     """Pairs of a first epoch, from 1, and the side of the pictures from then on."""
     label_smoothing: Share = 0.1
     classification: NotNegative = 1.0
-    """Weight of the cross-entropy."""
+    """The weight of the cross-entropy in the loss."""
     concordance: NotNegative = 1.0
-    """Weight of 1 - CCC."""
+    """The weight of 1 - CCC in the loss."""
     squared_error: NotNegative = 0.0
-    """Weight of the mean squared error of valence and arousal."""
+    """The weight of the mean squared error of valence and arousal in the loss."""
     mixup: NotNegative = 0.4
     """Both parameters of the Beta distribution that pairs of pictures are mixed by (Zhang et al., 2018,
     arXiv:1710.09412); 0 mixes none."""
     averaging: Share = 0.995
-    """What the running mean of the weights keeps of itself at each step; the mean is what is measured and exported. 0
-    takes the weights as they are."""
+    """The share that the running mean of the weights keeps of itself at each step; the mean is measured and exported.
+    With 0 there is no mean, and the weights are taken as they are."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Epochs in a row without a better one after which training stops and the best is kept; 0 never stops it."""
     watch: Watched = Watched.LOSS
-    """What tells the best epoch, for `patience` and `restore_best`."""
+    """The measure by which `patience` and `restore_best` find the best epoch."""
     precision: TrainingPrecision = TrainingPrecision.FLOAT32
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -130,7 +130,7 @@ class FineTuning(Recipe):
 
 
 STUDY_RECIPE = Recipe()
-"""For heads on a frozen ImageNet backbone."""
+"""The study's recipe, for heads on a frozen ImageNet backbone."""
 
 FROM_SCRATCH = replace(STUDY_RECIPE, learning_rate=1e-3)
 """For the custom CNN: a network that starts from random weights gets nowhere in ten epochs at 1e-4."""

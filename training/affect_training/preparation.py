@@ -1,4 +1,4 @@
-"""The beginning of every training and feature extraction: the data set, its split, and backbones with initial weights."""
+"""The beginning of every training and feature extraction: a data set, its split, bases with initial weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

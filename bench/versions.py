@@ -27,10 +27,10 @@ from affect_contract.versions import STABLE
 from affect_registry import store
 from affect_registry.publication import publish
 from affect_testbed import small_models
+from affect_testbed.continuous_requests import POLL_S, ResponseLog, continuous_requests
 from affect_testbed.gateway_process import gateway_process
 from affect_testbed.model_server import process
 from affect_testbed.pictures import encoded, patches
-from affect_testbed.versions_load import LOOK_EVERY_S, Seen, load
 
 PICTURES = [encoded(patches(seed=seed)) for seed in range(8)]
 
@@ -58,36 +58,36 @@ def main() -> None:
             models.mkdir()
             publish(models, small_models.staged(root / "made", 1, models))
             with runtime(models, root) as (url, observer, pid):
-                seen, measured = asyncio.run(_run(url, observer, pid, models, root / "made", options))
-            _print(name, seen, measured)
+                log, measured = asyncio.run(_run(url, observer, pid, models, root / "made", options))
+            _print(name, log, measured)
 
 
 async def _run(
     url: str, observer: list[str], pid: int, models: Path, made: Path, options: argparse.Namespace
-) -> tuple[Seen, Round]:
+) -> tuple[ResponseLog, Round]:
     measured, ends, number = Round(), time.monotonic() + options.seconds, 1
-    async with load(url, PICTURES, options.clients) as seen:
+    async with continuous_requests(url, PICTURES, options.clients) as log:
         while time.monotonic() < ends:
             number += 1
             await asyncio.to_thread(_publish, models, made, number)
             for verb, version in (("promote", number), ("rollback", number - 1), ("promote", number)):
                 more = ["--version", str(number)] if verb == "promote" else []
-                await _timed(models, [verb, *more, *observer], version, seen, measured)
+                await _timed(models, [verb, *more, *observer], version, log, measured)
             await _command(models, ["prune", "--keep", "2"])
             measured.memory_mb.append(psutil.Process(pid).memory_info().rss / 2**20)
-    return seen, measured
+    return log, measured
 
 
-async def _timed(models: Path, words: list[str], version: int, seen: Seen, measured: Round) -> None:
+async def _timed(models: Path, words: list[str], version: int, log: ResponseLog, measured: Round) -> None:
     """Run a command that moves the label, and measure from its start and from the rewrite that moves it."""
     started = time.monotonic()
     running = asyncio.create_task(_command(models, words))
     while store.read(models)[small_models.PAIR[0]].labels[STABLE] != version:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(POLL_S)
     rewritten = time.monotonic()
     await running
     measured.commands_s.append(time.monotonic() - started)
-    measured.moves_s.append(await seen.first_answer(version, rewritten, timeout_s=60))
+    measured.moves_s.append(await log.first_answer(version, rewritten, timeout_s=60))
 
 
 async def _command(models: Path, words: list[str]) -> None:
@@ -116,16 +116,16 @@ def _behind_model_server(models: Path, root: Path) -> Iterator[tuple[str, list[s
         yield url, ["--tfserving", f"127.0.0.1:{port}"], running.pid
 
 
-def _print(name: str, seen: Seen, measured: Round) -> None:
-    latencies = sorted((one.came - one.asked) * 1000 for one in seen.answers)
+def _print(name: str, log: ResponseLog, measured: Round) -> None:
+    latencies = sorted((one.came - one.asked) * 1000 for one in log.answers)
     print(f"\n{name}:")
-    print(f"  requests {len(seen.answers):,}, failed {len(seen.failures)}, labels moved {len(measured.moves_s)} times")
+    print(f"  requests {len(log.answers):,}, failed {len(log.failures)}, labels moved {len(measured.moves_s)} times")
     print(f"  first answer of the new version after the rewrite: {_spread(measured.moves_s)}")
     print(f"  the whole command: {_spread(measured.commands_s)}")
     print(f"  latency p50 {latencies[len(latencies) // 2]:.1f} ms, p99 {latencies[len(latencies) * 99 // 100]:.1f} ms")
     first, last = measured.memory_mb[0], measured.memory_mb[-1]
     print(f"  gateway's memory after the first round {first:.0f} MB, after the last {last:.0f} MB")
-    for failure in seen.failures[:5]:
+    for failure in log.failures[:5]:
         print(f"  failed: {failure}")
 
 

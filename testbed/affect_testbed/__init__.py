@@ -1,1 +1,1 @@
-"""What tests, benchmarks and trials of images share; no part of the product imports it."""
+"""Stand-ins and helpers shared by tests, benchmarks and image trials; no part of the product imports them."""

@@ -1,4 +1,4 @@
-"""`affect-serve` as a process of its own."""
+"""Run `affect-serve` as a process of its own."""
 
 import re
 import signal
@@ -14,17 +14,17 @@ END_S = 60
 
 @contextmanager
 def gateway_process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A gateway on free ports; gives its process, its HTTP URL and its gRPC address. It must end well."""
-    words = [sys.executable, "-m", "affect_serving", "--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
-    words += map(str, arguments)
+    """Run a gateway on free ports; yield its process, HTTP URL and gRPC URL, and require exit status 0 at the end."""
+    command = [sys.executable, "-m", "affect_serving", "--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
+    command += map(str, arguments)
     with (
         tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would fill
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True) as running,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as running,
     ):
         try:
             assert running.stdout
             ready = re.search(r"ready on (https?://\S+) and (grpcs?://\S+)", running.stdout.readline())
-            assert ready, _told(log)
+            assert ready, _log_tail(log)
             yield running, ready[1], ready[2]
         finally:
             running.send_signal(signal.SIGTERM)
@@ -32,9 +32,9 @@ def gateway_process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str],
                 status = running.wait(END_S)
             finally:
                 running.kill()
-            assert status == 0, f"{status}\n{_told(log)}"
+            assert status == 0, f"{status}\n{_log_tail(log)}"
 
 
-def _told(log: IO[str]) -> str:
+def _log_tail(log: IO[str]) -> str:
     log.seek(0)
     return log.read()[-4000:]

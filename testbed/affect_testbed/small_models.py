@@ -1,4 +1,4 @@
-"""Small real models whose versions differ: the custom CNN's pair of random weights, made once for a run of tests."""
+"""Small real models whose versions differ: the custom CNN's pair with random weights, exported once per test run."""
 
 import shutil
 import subprocess
@@ -33,14 +33,14 @@ for seed in map(int, sys.argv[2:]):
 
 
 def make(folder: Path) -> None:
-    """Export one pair a seed, as ``folder/SEED/NAME``; TensorFlow does it in a process of its own."""
+    """Export one pair for each seed, as ``folder/SEED/NAME``; TensorFlow runs in a process of its own."""
     subprocess.run(
         [sys.executable, "-c", EXPORT, str(folder), *map(str, SEEDS)], check=True, capture_output=True, text=True
     )
 
 
 def staged(made: Path, seed: int, root: Path) -> dict[str, Path]:
-    """Copies of one pair beside the versions in ``root``, ready to be published."""
+    """Copy the pair of one seed into ``root``, ready to be published, and return the copies' paths by model name."""
     copies = {}
     for name in PAIR:
         copies[name] = root / f".staged-{seed}" / name

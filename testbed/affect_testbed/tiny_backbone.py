@@ -1,4 +1,4 @@
-"""A backbone of two convolutions that only tests register: it stands in for a pretrained one where any network does."""
+"""A backbone of two convolutions that only tests register; it replaces a pretrained one where any network will do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ from affect_contract.backbones import BACKBONES, Backbone
 NAME: Final = "tiny"
 ROW: Final = Backbone("tiny network", is_pretrained=True, shares_base=True, colour="#CC79A7", marker="D")
 LAST_CONVOLUTION: Final = "tiny_conv_2"
-"""The layer from which it can be unfrozen in part."""
+"""Name of the last convolution, from which the network can be unfrozen in part."""
 
 
 @contextmanager
 def registered(*, for_training: bool) -> Iterator[str]:
-    """Add the row to the contract's table, and to training's where networks are built; give its name."""
+    """Register the backbone in the contract's table, and in training's if networks are built; yield its name."""
     constructions: dict[str, Any] = {}
     if for_training:
-        # First, since training holds its rows against the contract's when it is imported.
+        # Imported first, since training checks its rows against the contract's at import.
         from affect_training.networks.backbones import (  # noqa: PLC0415
             CONSTRUCTIONS,
             Pretrained,
@@ -35,8 +35,8 @@ def registered(*, for_training: bool) -> Iterator[str]:
 
 
 def tiny_network(*, include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
-    """Pictures in [-1, 1], float32 [n, h, w, 3], to maps, float32 [n, h/16, w/16, 16]."""
-    import keras  # noqa: PLC0415 - whoever only asks for its models needs no Keras
+    """Build the network: pictures in [-1, 1], float32 [n, h, w, 3], to feature maps, float32 [n, h/16, w/16, 16]."""
+    import keras  # noqa: PLC0415 - processes that only use its models need no Keras
 
     if include_top or weights is not None:
         raise OSError("nobody has trained it on ImageNet")

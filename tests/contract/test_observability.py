@@ -17,7 +17,7 @@ from affect_contract.proto.affect.v1 import affect_pb2
 from affect_serving.__main__ import main
 from affect_serving.core.backend import Version
 from affect_serving.telemetry.logs import JsonFormatter
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import ModelServer
 from affect_testbed.pictures import encoded, patches
 from tests.contract.test_gate import both, outcome_over_http, outcome_over_rpc
@@ -66,7 +66,7 @@ async def test_a_model_that_fails_is_timed_without_a_version():
 
 
 async def test_the_names_of_a_request_and_its_trace_reach_the_model_server():
-    server = ModelServer(served(FUSED.name))
+    server = ModelServer(served_models(FUSED.name))
     async with gateway_of(server) as client:
         assert (await client.post("/predict", content=JPEG, headers=CALLER)).status_code == 200
     metadata = server.metadata[-1]
@@ -155,7 +155,7 @@ def collector():
 
 
 async def test_spans_are_children_of_the_callers_and_the_model_servers_are_children_of_them(collector):
-    server = ModelServer(served(FUSED.name))
+    server = ModelServer(served_models(FUSED.name))
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     async with gateway_of(server, otlp_endpoint=endpoint) as client:
         assert (await client.post("/predict", content=JPEG, headers=CALLER)).status_code == 200

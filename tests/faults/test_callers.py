@@ -16,7 +16,7 @@ from PIL import Image
 
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_registry import store
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import ModelServer, serve
 from affect_testbed.pictures import encoded
 from tests.faults.world import ANSWERED, JPEG, survived, until, world
@@ -29,7 +29,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n" 
 
 @pytest.fixture(scope="module")
 def server():
-    return ModelServer(served(FUSED.name))
+    return ModelServer(served_models(FUSED.name))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 import grpc
 import pytest
 
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import LOADING, Faults, ModelServer, ServedVersion, serve
 from tests.faults.line import Line
 from tests.faults.world import ANSWERED, survived, until, world
@@ -14,7 +14,7 @@ from tests.tfserving.gateways import FUSED
 
 @pytest.fixture(scope="module")
 def server():
-    return ModelServer(served(FUSED.name))
+    return ModelServer(served_models(FUSED.name))
 
 
 @pytest.fixture(scope="module")

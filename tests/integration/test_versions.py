@@ -17,11 +17,11 @@ from affect_contract.versions import CANARY, STABLE
 from affect_models import __main__ as models_command
 from affect_registry import store
 from affect_registry.publication import publish
+from affect_testbed.continuous_requests import continuous_requests
 from affect_testbed.gateway_process import gateway_process
 from affect_testbed.model_server import process
 from affect_testbed.pictures import encoded, patches
 from affect_testbed.small_models import PAIR, SEEDS, staged
-from affect_testbed.versions_load import load
 
 PICTURES = [encoded(patches(seed=seed)) for seed in range(4)]
 MOVES_WITHIN_S = 15.0
@@ -84,31 +84,31 @@ async def becomes(http, version, label):
 @BOTH
 async def test_versions_change_under_load_and_no_request_fails(models, small_models, tmp_path, change, runtime):
     with runtime(models, tmp_path) as (http, observer, _):
-        async with load(http, PICTURES) as seen:
+        async with continuous_requests(http, PICTURES) as log:
             await asyncio.to_thread(publish, models, staged(small_models, 2, models))
             await becomes(http, 2, CANARY)
             published = time.monotonic()
-            assert seen.versions() == {1}, "a canary answers nobody who did not ask for it"
+            assert log.versions() == {1}, "a canary answers nobody who did not ask for it"
             async with AsyncClient(http) as client:
                 canary = await client.predict(PICTURES[0], backbone="custom_cnn", label=CANARY)
             assert set(canary.model.versions.values()) == {2}
 
             await change("promote", *observer, "--timeout-s", DEADLINE_S)
-            await seen.first_answer(2, published, MOVES_WITHIN_S)
+            await log.first_answer(2, published, MOVES_WITHIN_S)
             await change("rollback", *observer, "--timeout-s", DEADLINE_S)
             rolled_back = time.monotonic()
-            await seen.first_answer(1, rolled_back, MOVES_WITHIN_S)
-            assert seen.versions(since=rolled_back) <= {1}, "the command ends when the label answers"
+            await log.first_answer(1, rolled_back, MOVES_WITHIN_S)
+            assert log.versions(since=rolled_back) <= {1}, "the command ends when the label answers"
 
             await asyncio.to_thread(publish, models, staged(small_models, 3, models))
             await becomes(http, 3, CANARY)
             await change("promote", *observer, "--timeout-s", DEADLINE_S)
             promoted = time.monotonic()
             await change("prune", "--keep", "1")
-            await seen.first_answer(3, promoted, MOVES_WITHIN_S)
-            assert seen.versions(since=promoted) <= {3}
-        assert seen.failures == []
-        assert seen.versions() == {1, 2, 3}
+            await log.first_answer(3, promoted, MOVES_WITHIN_S)
+            assert log.versions(since=promoted) <= {3}
+        assert log.failures == []
+        assert log.versions() == {1, 2, 3}
         assert {name: store.versions_on_disk(models / name) for name in PAIR} == dict.fromkeys(PAIR, (1, 3))
 
 
@@ -117,7 +117,7 @@ async def test_what_cannot_be_served_changes_nothing_and_the_command_says_which_
     models, small_models, tmp_path, change, runtime
 ):
     with runtime(models, tmp_path) as (http, observer, _):
-        async with load(http, PICTURES, clients=2) as seen:
+        async with continuous_requests(http, PICTURES, clients=2) as log:
             for number, (spoil, sentence) in enumerate(SPOILT, start=2):
                 copies = staged(small_models, 2, models)
                 await asyncio.to_thread(publish, models, copies, notice_s=1.5)
@@ -130,8 +130,8 @@ async def test_what_cannot_be_served_changes_nothing_and_the_command_says_which_
                 assert sentence in err, err
                 assert (models / store.CONFIG_FILE).read_bytes() == before
                 await change("rollback", "--canary")
-        assert seen.failures == []
-        assert seen.versions() == {1}
+        assert log.failures == []
+        assert log.versions() == {1}
 
 
 def torn(directory):
@@ -166,13 +166,13 @@ async def test_a_share_of_the_requests_tries_the_canary_out(models, small_models
     with runtime(models, tmp_path, "--canary-percent", "50") as (http, observer, _):
         await asyncio.to_thread(publish, models, staged(small_models, 2, models))
         await becomes(http, 2, CANARY)
-        async with load(http, PICTURES) as seen:
-            while seen.versions() != {1, 2}:
+        async with continuous_requests(http, PICTURES) as log:
+            while log.versions() != {1, 2}:
                 await asyncio.sleep(0.1)
             await change("promote", *observer, "--timeout-s", DEADLINE_S)
             promoted = time.monotonic()
-            await seen.first_answer(2, promoted + 1.5, MOVES_WITHIN_S)  # what was routed before has been answered
-        assert seen.failures == [], "the canary's label went while requests were on their way to it"
+            await log.first_answer(2, promoted + 1.5, MOVES_WITHIN_S)  # what was routed before has been answered
+        assert log.failures == [], "the canary's label went while requests were on their way to it"
         with Client(http) as client:
             assert set(client.predict(PICTURES[0], backbone="custom_cnn").model.versions.values()) == {2}
 
@@ -186,12 +186,12 @@ async def test_ten_promotions_leave_the_memory_as_it_was(models, small_models, t
 
     with embedded(models, tmp_path) as (http, observer, running):
         measured = psutil.Process(running.pid)
-        async with load(http, PICTURES, clients=2) as seen:
+        async with continuous_requests(http, PICTURES, clients=2) as log:
             await promoted(2)  # the allocator's own reserve grows once
             before = measured.memory_info().rss
             for number in range(3, 13):
                 await promoted(number)
             after = measured.memory_info().rss
-        assert seen.failures == []
+        assert log.failures == []
     assert store.read(models)[PAIR[0]].labels == {STABLE: 12}
     assert after < 1.1 * before

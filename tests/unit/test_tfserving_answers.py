@@ -10,7 +10,7 @@ from affect_contract.errors import (
 )
 from affect_contract.models import MODELS
 from affect_serving.core.backend import Selector
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import END, LOADING, ModelServer, ServedVersion
 from tests.tfserving.gateways import FUSED, IMAGES, ask, backend_of
 
@@ -18,7 +18,7 @@ from tests.tfserving.gateways import FUSED, IMAGES, ask, backend_of
 @pytest.fixture
 def server():
     """A server of the fused MobileNetV2, version 1."""
-    return ModelServer(served(FUSED.name))
+    return ModelServer(served_models(FUSED.name))
 
 
 @pytest.mark.parametrize("as_tensor_content", [True, False], ids=["tensor_content", "float_val"])
@@ -62,7 +62,7 @@ async def test_more_pictures_than_a_batch_holds_are_asked_in_several_of_one_vers
 
 
 async def test_a_request_for_nothing_in_particular_asks_for_the_label_stable():
-    server = ModelServer(served(FUSED.name, versions=(1, 2), labels={"stable": 1, "canary": 2}))
+    server = ModelServer(served_models(FUSED.name, versions=(1, 2), labels={"stable": 1, "canary": 2}))
     async with backend_of(server) as backend:
         assert (await ask(backend)).version == 1
         assert (await ask(backend, Selector(label="canary"))).version == 2
@@ -73,7 +73,7 @@ async def test_a_request_for_nothing_in_particular_asks_for_the_label_stable():
 
 
 async def test_a_server_without_labels_is_asked_for_its_latest_version():
-    server = ModelServer(served(FUSED.name, versions=(3, 7), labels={}))
+    server = ModelServer(served_models(FUSED.name, versions=(3, 7), labels={}))
     async with backend_of(server) as backend:
         assert (await ask(backend)).version == 7
         with pytest.raises(UnknownModel):
@@ -81,7 +81,7 @@ async def test_a_server_without_labels_is_asked_for_its_latest_version():
 
 
 async def test_the_catalog_says_what_the_server_has():
-    server = ModelServer(served(FUSED.name, "densenet121_classification", versions=(1, 2), labels={"stable": 2}))
+    server = ModelServer(served_models(FUSED.name, "densenet121_classification", versions=(1, 2), labels={"stable": 2}))
     server.models[FUSED.name].versions[3] = ServedVersion(LOADING)
     server.models[FUSED.name].versions[4] = ServedVersion(END)
     async with backend_of(server) as backend:
@@ -93,7 +93,7 @@ async def test_the_catalog_says_what_the_server_has():
 
 
 async def test_only_the_backbones_configured_are_asked_for():
-    server = ModelServer(served(FUSED.name, "densenet121_affect"))
+    server = ModelServer(served_models(FUSED.name, "densenet121_affect"))
     async with backend_of(server, backbones="densenet121") as backend:
         assert set(await backend.catalog()) == {MODELS["densenet121_affect"]}
 

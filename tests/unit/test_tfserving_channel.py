@@ -11,7 +11,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from affect_serving.backends.tfserving.channel import OPTIONS, open_channel
 from affect_serving.settings import Settings
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import ModelServer, serve
 from tests.tfserving.gateways import FUSED
 
@@ -49,7 +49,7 @@ async def test_a_connection_that_swallows_everything_is_replaced_by_one_that_wor
         "affect_serving.backends.tfserving.channel.OPTIONS",
         tuple((name, quicker.get(name, value)) for name, value in OPTIONS),
     )
-    grpc_server, port = serve(ModelServer(served(FUSED.name)))
+    grpc_server, port = serve(ModelServer(served_models(FUSED.name)))
     async with (
         black_hole(port) as (hole, swallow),
         open_channel(Settings(tfserving=f"127.0.0.1:{hole}")) as channel,
@@ -75,7 +75,7 @@ def counting(asked, number):
             asked[number] += 1
             return super().GetModelStatus(request, context)
 
-    return Counting(served(FUSED.name))
+    return Counting(served_models(FUSED.name))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import ModelServer, serve
 from tests.tfserving.gateways import (
     FUSED,
@@ -53,7 +53,7 @@ def certificate(tmp_path_factory):
 async def tls_server(certificate, *, of_clients=False):
     cert, key = (path.read_bytes() for path in certificate)
     credentials = grpc.ssl_server_credentials([(key, cert)], cert if of_clients else None, of_clients)
-    grpc_server, port = serve(ModelServer(served(FUSED.name)), credentials=credentials)
+    grpc_server, port = serve(ModelServer(served_models(FUSED.name)), credentials=credentials)
     yield port
     await asyncio.to_thread(grpc_server.stop(0).wait)
 

@@ -14,7 +14,7 @@ from affect_contract.errors import (
     Overloaded,
 )
 from affect_serving.backends.tfserving.errors import MEANINGS
-from affect_testbed.model_server.made_up_models import served
+from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.process import free_port
 from affect_testbed.model_server.server import ModelServer, serve
 from tests.tfserving.gateways import (
@@ -33,7 +33,7 @@ from tests.tfserving.gateways import (
 @pytest.fixture
 def server():
     """A server of the fused MobileNetV2, version 1."""
-    return ModelServer(served(FUSED.name))
+    return ModelServer(served_models(FUSED.name))
 
 
 @pytest.mark.parametrize("status", [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK])
@@ -107,7 +107,7 @@ async def test_a_server_that_is_not_there_yet_is_waited_for():
         assert ready.json()["waiting_for"]
         assert answer.json()["code"] == "model_not_ready"
         assert "AFFECT_TFSERVING" in answer.json()["detail"]
-        grpc_server, _ = serve(ModelServer(served(FUSED.name)), port)
+        grpc_server, _ = serve(ModelServer(served_models(FUSED.name)), port)
         await becomes(lambda: is_ready(client))
         assert (await client.post("/predict", content=JPEG)).status_code == 200
         await asyncio.to_thread(grpc_server.stop(0).wait)
@@ -115,7 +115,7 @@ async def test_a_server_that_is_not_there_yet_is_waited_for():
 
 async def test_a_restarted_server_serves_again_and_meanwhile_nothing_else_is_said():
     port = free_port()
-    grpc_server, _ = serve(ModelServer(served(FUSED.name)), port)
+    grpc_server, _ = serve(ModelServer(served_models(FUSED.name)), port)
     seen = []
     async with gateway_at(port) as client:
         running = True
@@ -131,7 +131,7 @@ async def test_a_restarted_server_serves_again_and_meanwhile_nothing_else_is_sai
         await asyncio.to_thread(grpc_server.stop(0).wait)
         await becomes(lambda: is_not_ready(client))
         assert (await client.post("/predict", content=JPEG)).json()["code"] == "model_not_ready"
-        grpc_server, _ = serve(ModelServer(served(FUSED.name)), port)
+        grpc_server, _ = serve(ModelServer(served_models(FUSED.name)), port)
         await becomes(lambda: is_ready(client))
         assert (await client.post("/predict", content=JPEG)).status_code == 200
         running = False

@@ -6,7 +6,7 @@ from tensorflow.core.framework import types_pb2
 from affect_contract.errors import (
     ErrorCode,
 )
-from affect_testbed.model_server.made_up_models import served, tensor_info
+from affect_testbed.model_server.made_up_models import served_models, tensor_info
 from affect_testbed.model_server.server import LOADING, ModelServer, ServedVersion
 from tests.tfserving.gateways import FUSED, JPEG, gateway_of
 
@@ -14,7 +14,7 @@ from tests.tfserving.gateways import FUSED, JPEG, gateway_of
 @pytest.fixture
 def server():
     """A server of the fused MobileNetV2, version 1."""
-    return ModelServer(served(FUSED.name))
+    return ModelServer(served_models(FUSED.name))
 
 
 def wrong_input_name(declared):
@@ -49,7 +49,7 @@ async def test_a_model_that_is_not_the_contracts_is_refused_with_what_differs(se
 
 async def test_a_fused_model_that_is_refused_leaves_the_pair_to_answer():
     names = ("mobilenet_v2_affect", "mobilenet_v2_classification", "mobilenet_v2_regression")
-    server = ModelServer(served(*names))
+    server = ModelServer(served_models(*names))
     wrong_input_type(server.models[names[0]].versions[1].runnable.signatures["serving_default"])
     async with gateway_of(server) as client:
         answer = await client.post("/predict", content=JPEG)
@@ -57,7 +57,7 @@ async def test_a_fused_model_that_is_refused_leaves_the_pair_to_answer():
 
 
 async def test_a_version_that_does_not_load_is_told_and_the_old_one_serves_on():
-    server = ModelServer(served(FUSED.name))
+    server = ModelServer(served_models(FUSED.name))
     server.models[FUSED.name].versions[2] = ServedVersion(LOADING, None, 3, "saved_model.pb is cut off")
     async with gateway_of(server) as client:
         answer = await client.post("/predict", content=JPEG)

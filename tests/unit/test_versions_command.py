@@ -13,7 +13,7 @@ import pytest
 from affect_contract.versions import CANARY, PREVIOUS, STABLE
 from affect_models import __main__ as models_command
 from affect_registry import promotion, store
-from affect_testbed.model_server.following import following_server
+from affect_testbed.model_server.in_process import in_process_server
 from affect_testbed.model_server.process import free_port
 from tests.gateway import FakeBackend, listening_gateway
 from tests.unit.evaluation_runs import write_run
@@ -32,7 +32,7 @@ def models(tmp_path):
 
 @pytest.fixture
 def server(models):
-    with following_server(models) as (directory, address):
+    with in_process_server(models) as (directory, address):
         yield directory, address
 
 

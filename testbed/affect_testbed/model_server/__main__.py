@@ -1,6 +1,6 @@
-"""Stands in for `tensorflow_model_server`: takes its flags, refuses what it does not know, and serves SavedModels.
+"""Stand in for `tensorflow_model_server`: accept its flags, refuse unknown ones, and serve SavedModels.
 
-It does not batch, warm up, nor serve REST.
+It does not batch, warm up, or serve REST.
 """
 
 import argparse
@@ -11,27 +11,27 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from affect_contract.proto.tfserving.v1 import server_files_pb2
-from affect_testbed.model_server.models_directory import ModelsDirectory, Refused
+from affect_testbed.model_server.models_directory import ConfigRefused, ModelsDirectory
 from affect_testbed.model_server.server import ModelServer, serve
 
-TAKEN = (
+IGNORED_FLAGS = (
     "enable_profiler", "enable_grpc_healthcheck_service", "num_load_threads", "grpc_channel_arguments",
     "rest_api_port", "file_system_poll_wait_seconds", "enable_model_warmup", "tensorflow_intra_op_parallelism",
     "tensorflow_inter_op_parallelism",
 )  # fmt: skip
-"""Flags of the real server that make no difference here."""
+"""Flags of the real server that are accepted without effect."""
 
 
 def main() -> int:
     """Serve until killed."""
     options = parse()
-    max_batch_size = batching(options)
+    max_batch_size = read_max_batch_size(options)
     if options.monitoring_config_file:
         text_format.Parse(Path(options.monitoring_config_file).read_text(), server_files_pb2.MonitoringConfig())
     directory = ModelsDirectory(Path(options.model_config_file), max_batch_size)
     try:
         directory.read(first=True)
-    except (Refused, OSError) as exc:
+    except (ConfigRefused, OSError) as exc:
         print(f"Failed to start server. Error: {exc}", file=sys.stderr)
         return 255
     server = ModelServer(directory.models, max_threads=options.grpc_max_threads, max_batch_size=max_batch_size)
@@ -41,13 +41,14 @@ def main() -> int:
     while options.model_config_file_poll_wait_seconds and not stop.wait(options.model_config_file_poll_wait_seconds):
         try:
             directory.read()
-        except (Refused, OSError) as exc:
+        except (ConfigRefused, OSError) as exc:
             print(f"Failed to reload the model config: {exc}", file=sys.stderr, flush=True)
     grpc_server.wait_for_termination()
     return 0
 
 
 def parse() -> argparse.Namespace:
+    """Parse the flags of the real server."""
     parser = argparse.ArgumentParser("tensorflow_model_server", allow_abbrev=False)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model_config_file", required=True)
@@ -57,13 +58,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batching_parameters_file")
     parser.add_argument("--monitoring_config_file")
     parser.add_argument("--grpc_max_threads", type=int, default=8)
-    for name in TAKEN:
+    for name in IGNORED_FLAGS:
         parser.add_argument(f"--{name}")
     return parser.parse_args()
 
 
-def batching(options: argparse.Namespace) -> int:
-    """The largest batch."""
+def read_max_batch_size(options: argparse.Namespace) -> int:
+    """Check the batching flags and return the largest batch that they allow."""
     if options.batching_parameters_file is None:
         return 2**31
     if options.enable_batching != "true":

@@ -1,4 +1,4 @@
-"""Models that answer at once, by the mean colour of each picture, with the signatures they are told to declare."""
+"""Models that answer at once, by the mean brightness of each picture, under the contract's signatures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,17 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from affect_contract.models import MODELS, ServedModel
 from affect_contract.outputs import PROBABILITIES
 from affect_contract.signatures import IMAGES_INPUT, SERVING_SIGNATURE
-from affect_testbed.model_server.server import AVAILABLE, Served, ServedVersion
+from affect_testbed.model_server.server import AVAILABLE, ModelEntry, ServedVersion
 
 
 def tensor_info(dtype: int, *sides: int) -> meta_graph_pb2.TensorInfo:
+    """Describe a tensor; a side of -1 may have any length."""
     dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=side) for side in sides]
     return meta_graph_pb2.TensorInfo(dtype=dtype, tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=dims))
 
 
 def signature(model: ServedModel) -> meta_graph_pb2.SignatureDef:
-    """What the contract says that a model declares."""
+    """Build the signature that the contract requires of a model."""
     declared = meta_graph_pb2.SignatureDef()
     declared.inputs[IMAGES_INPUT].CopyFrom(tensor_info(types_pb2.DT_UINT8, -1, 224, 224, 3))
     for output in model.outputs:
@@ -28,8 +29,8 @@ def signature(model: ServedModel) -> meta_graph_pb2.SignatureDef:
     return declared
 
 
-class Brightness:
-    """Answers by brightness, shifted a little by version so that versions differ."""
+class BrightnessModel:
+    """A model whose answers follow from brightness, shifted a little by version so that versions differ."""
 
     def __init__(self, model: ServedModel, version: int = 1) -> None:
         self._model = model
@@ -37,6 +38,7 @@ class Brightness:
         self.signatures = {SERVING_SIGNATURE: signature(model)}
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """See `Runnable`."""
         images = inputs[IMAGES_INPUT]
         brightness = images.reshape(len(images), -1).mean(axis=1, dtype=np.float64) / 256
         outputs = {
@@ -47,11 +49,13 @@ class Brightness:
         return {output.name: outputs[output.name] for output in self._model.outputs}
 
 
-def served(*names: str, versions: tuple[int, ...] = (1,), labels: Mapping[str, int] | None = None) -> dict[str, Served]:
-    """A table of models that are all well."""
+def served_models(
+    *names: str, versions: tuple[int, ...] = (1,), labels: Mapping[str, int] | None = None
+) -> dict[str, ModelEntry]:
+    """Build a table of models whose versions are all available; the first version is stable by default."""
     return {
-        name: Served(
-            {number: ServedVersion(AVAILABLE, Brightness(MODELS[name], number)) for number in versions},
+        name: ModelEntry(
+            {number: ServedVersion(AVAILABLE, BrightnessModel(MODELS[name], number)) for number in versions},
             dict({"stable": versions[0]} if labels is None else labels),
         )
         for name in names

@@ -1,7 +1,7 @@
-"""A models directory as TensorFlow Serving follows it: `models.config` read anew, versions loaded, labels moved.
+"""Follow a models directory as TensorFlow Serving does: reread `models.config`, load versions, move labels.
 
-The rules are those of a real server (2.20): a file with one bad entry is refused whole, a label moves only to a version
-that is loaded, a version that cannot be loaded stays LOADING while the others serve.
+The rules are those of a real server (2.20): a file with one bad entry is refused whole; a label moves only to a version
+that is loaded; a version that cannot be loaded stays LOADING while the others serve.
 """
 
 import threading
@@ -16,17 +16,17 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from affect_testbed.model_server.server import AVAILABLE, END, LOADING, Served, ServedVersion, Signatures
+from affect_testbed.model_server.server import AVAILABLE, END, LOADING, ModelEntry, ServedVersion, Signatures
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
-class Refused(Exception):
-    """What stops the server at start, or keeps it at the file it had."""
+class ConfigRefused(Exception):
+    """The config is refused: a starting server stops, a running one keeps the file it had."""
 
 
 class SavedModel:
-    """A version directory; its graph is read when it is first asked."""
+    """A version directory whose graph is loaded at the first call."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -37,7 +37,7 @@ class SavedModel:
         self.signatures: Signatures = dict(graph.signature_def)
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """Run one of its signatures, as TensorFlow does."""
+        """Run one of the signatures with TensorFlow."""
         with self._lock:
             if not self._functions:
                 self._loaded = tf.saved_model.load(str(self._directory))
@@ -47,24 +47,24 @@ class SavedModel:
 
 
 class ModelsDirectory:
-    """What `models.config` says, brought about in a table of models.
+    """Keeps a table of models in the state that `models.config` asks for.
 
     Args:
-        config: the file.
-        max_batch_size: what batching takes at most; a larger warm-up record stops the server.
+        config: the path of the file.
+        max_batch_size: the largest batch; a larger warm-up record stops the server.
     """
 
     def __init__(self, config: Path, max_batch_size: int) -> None:
         self._config = config
         self._max_batch_size = max_batch_size
         self._text = ""
-        self.models: dict[str, Served] = {}
+        self.models: dict[str, ModelEntry] = {}
 
     def read(self, *, first: bool = False) -> None:
-        """Follow the file, if it has changed.
+        """Read the file, and apply it if it has changed.
 
         Raises:
-            Refused: it, or at first a model in it, is not as it must be.
+            ConfigRefused: the file is invalid or, when the server starts, a version in it cannot be loaded.
         """
         text = self._config.read_text()
         if text == self._text:
@@ -72,7 +72,7 @@ class ModelsDirectory:
         try:
             message = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
         except text_format.ParseError as exc:
-            raise Refused(f"Invalid protobuf file: {exc}") from exc
+            raise ConfigRefused(f"Invalid protobuf file: {exc}") from exc
         configs = message.model_config_list.config
         self._check_paths(configs)
         if not first:
@@ -91,24 +91,24 @@ class ModelsDirectory:
     def _check_paths(self, configs: Any) -> None:
         for config in configs:
             if not config.base_path.startswith("/"):
-                raise Refused(
+                raise ConfigRefused(
                     f"Expected model {config.name} to have an absolute path; got base_path={config.base_path}"
                 )
 
     def _check_labels(self, configs: Any) -> None:
         for config in configs:
-            versions = self.models.get(config.name, Served()).versions
-            known = self.models.get(config.name, Served()).labels
+            versions = self.models.get(config.name, ModelEntry()).versions
+            known = self.models.get(config.name, ModelEntry()).labels
             for label, number in config.version_labels.items():
                 loaded = number in versions and versions[number].state == AVAILABLE
                 if not loaded and label in known:
-                    raise Refused(
+                    raise ConfigRefused(
                         f"Request to assign label {label} to version {number} of model {config.name}, which is not "
                         "currently available for inference"
                     )
 
     def _load(self, config: Any, *, first: bool) -> None:
-        served = self.models.setdefault(config.name, Served())
+        served = self.models.setdefault(config.name, ModelEntry())
         for number in config.model_version_policy.specific.versions:
             if number in served.versions and served.versions[number].state == AVAILABLE:
                 continue
@@ -118,7 +118,7 @@ class ModelsDirectory:
                 served.versions[number] = ServedVersion(AVAILABLE, SavedModel(directory))
             except Exception as exc:
                 if first:
-                    raise Refused(f"{config.name}: {exc}") from exc
+                    raise ConfigRefused(f"{config.name}: {exc}") from exc
                 served.versions[number] = ServedVersion(LOADING, None, 3, str(exc))
 
     def _check_warmup(self, directory: Path) -> None:
@@ -130,4 +130,6 @@ class ModelsDirectory:
             for tensor in request.inputs.values():
                 size = tensor.tensor_shape.dim[0].size
                 if size > self._max_batch_size:
-                    raise Refused(f"Task size {size} is larger than maximum input batch size {self._max_batch_size}")
+                    raise ConfigRefused(
+                        f"Task size {size} is larger than maximum input batch size {self._max_batch_size}"
+                    )

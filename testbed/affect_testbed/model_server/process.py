@@ -1,4 +1,4 @@
-"""A model server as a process of its own: the real one that ``TFSERVING_BIN`` names, or the one that stands in for it.
+"""Run a model server as a process of its own: the real one that ``TFSERVING_BIN`` names, or the stand-in.
 
 Both are started with the command line that `affect-models flags` prints.
 """
@@ -23,26 +23,27 @@ START_S = 180.0
 
 
 def server_command() -> list[str]:
-    """What starts the model server, without its flags."""
+    """Return the command that starts the model server, without its flags."""
     real = os.environ.get("TFSERVING_BIN")
     return [real] if real else [sys.executable, "-m", "affect_testbed.model_server"]
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a TCP port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def start(models: Path, port: int, *, in_flight: int = 64, log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start it on a models directory; it may take its time until it answers."""
+    """Start a model server on a models directory without waiting until it answers."""
     mount = PurePosixPath(models)
     assert check(models, mount) == []
-    wanted = flags(mount, in_flight=in_flight, port=port, rest_port=free_port())
-    words = [*server_command(), *(f"--{name}={value}" for name, value in wanted.items())]
+    arguments = flags(mount, in_flight=in_flight, port=port, rest_port=free_port())
+    command = [*server_command(), *(f"--{name}={value}" for name, value in arguments.items())]
     with (log or Path(os.devnull)).open("ab") as file:
         return subprocess.Popen(
-            words,
+            command,
             cwd=ROOT,
             stdout=file,
             stderr=file,
@@ -52,21 +53,21 @@ def start(models: Path, port: int, *, in_flight: int = 64, log: Path | None = No
 
 
 def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal the server, whether it was started itself or by a script that waits for it."""
+    """Signal the server's process group, so that a server started through a script gets the signal too."""
     os.killpg(process.pid, number)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End it at once; the real one does not heed SIGTERM when it is a container's first process."""
+    """Kill the server; the real one ignores SIGTERM when it is a container's first process."""
     with suppress(ProcessLookupError):
         send(process, signal.SIGKILL)
     process.wait()
 
 
 def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait for the port; a server opens it when all its models are loaded."""
+    """Wait until the server opens its port, which it does once all its models are loaded."""
     ends = time.monotonic() + START_S
-    # Loading takes its time, and gRPC would ask less and less often.
+    # Loading takes long, and by default gRPC would try to connect less and less often.
     with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_reconnect_backoff_ms", 500)]) as channel:
         while time.monotonic() < ends:
             assert process.poll() is None, (
@@ -82,7 +83,10 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path
 
 @contextmanager
 def model_server(models: Path, folder: Path, port: int | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A model server of a models directory that answers, on a free port if none is given; its log is in ``folder``."""
+    """Run a model server on a models directory, by default on a free port; yield its process and port.
+
+    Its log is written to ``folder``.
+    """
     port, log = port or free_port(), folder / "model_server.log"
     process = start(models, port, log=log)
     try:

@@ -1,6 +1,6 @@
-"""TensorFlow Serving's two services, on the official servicers, over models that are told how to behave.
+"""TensorFlow Serving's two gRPC services, on the official servicers, over a table of models and settable faults.
 
-Statuses and texts are those of a real server (2.20); faults are set from outside.
+Statuses and texts are those of a real server (2.20).
 """
 
 import threading
@@ -33,17 +33,19 @@ Signatures = Mapping[str, meta_graph_pb2.SignatureDef]
 
 
 class Runnable(Protocol):
-    """What a version of a model can do."""
+    """A version of a model that can be called."""
 
     @property
-    def signatures(self) -> Signatures: ...
+    def signatures(self) -> Signatures:
+        """The declared signatures, by name."""
 
-    def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]: ...
+    def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Run one signature; inputs and outputs are arrays by name."""
 
 
 @dataclass
 class ServedVersion:
-    """A version in some state of its life."""
+    """The state of one version, and the model itself while it is available."""
 
     state: int
     runnable: Runnable | None = None
@@ -52,8 +54,8 @@ class ServedVersion:
 
 
 @dataclass
-class Served:
-    """A model: its versions by number, and its labels."""
+class ModelEntry:
+    """A model: its versions by number, and the version of each label."""
 
     versions: dict[int, ServedVersion] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
@@ -61,46 +63,49 @@ class Served:
 
 @dataclass
 class Faults:
-    """How the server misbehaves."""
+    """How the server misbehaves; not at all by default."""
 
     delay_s: float = 0.0
     failure: tuple[grpc.StatusCode, str] | None = None
     mute: bool = False
-    """Whether nothing is answered at all, status calls included."""
+    """Whether the server answers nothing at all, status calls included."""
     answered_version: int | None = None
     as_tensor_content: bool = False
     spoil: Any = None
-    """Called with each response before it is sent."""
+    """Called with each response before it is sent, to alter it."""
 
 
 class ModelServer(
     prediction_service_pb2_grpc.PredictionServiceServicer,  # type: ignore[misc]
     model_service_pb2_grpc.ModelServiceServicer,  # type: ignore[misc]
 ):
-    """The services over a table of models."""
+    """The prediction and model services over a table of models."""
 
-    def __init__(self, models: dict[str, Served], *, max_threads: int = 64, max_batch_size: int = 32) -> None:
+    def __init__(self, models: dict[str, ModelEntry], *, max_threads: int = 64, max_batch_size: int = 32) -> None:
         self.models = models
         self.faults = Faults()
         self.max_threads = max_threads
         self.max_batch_size = max_batch_size
         self.predictions: list[predict_pb2.PredictRequest] = []
         self.metadata: list[dict[str, Any]] = []
-        """What came with each of them."""
+        """The invocation metadata of each prediction."""
         self.cancelled = 0
         self._under_way = 0
         self._lock = threading.Lock()
 
-    def Predict(self, request, context):  # noqa: N802
-        with self._a_thread(context):
+    def Predict(  # noqa: N802
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        """Run the version that the request selects."""
+        with self._server_thread(context):
             self.predictions.append(request)
             self.metadata.append(dict(context.invocation_metadata()))
             self._misbehave(context)
-            number, version = self._version(request.model_spec, context)
+            number, runnable = self._runnable(request.model_spec, context)
             inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
             signature = request.model_spec.signature_name or "serving_default"
-            self._check(version, signature, inputs, context)
-            outputs = version.runnable.run(signature, inputs)
+            self._check(runnable, signature, inputs, context)
+            outputs = runnable.run(signature, inputs)
             response = predict_pb2.PredictResponse()
             response.model_spec.name = request.model_spec.name
             response.model_spec.version.value = self.faults.answered_version or number
@@ -111,8 +116,11 @@ class ModelServer(
                 self.faults.spoil(response)
             return response
 
-    def GetModelStatus(self, request, context):  # noqa: N802
-        self._be_mute(context)
+    def GetModelStatus(  # noqa: N802
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """List the states of a model's versions, the highest version first."""
+        self._hang_while_mute(context)
         model = self.models.get(request.model_spec.name)
         if model is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {request.model_spec.name}")
@@ -123,18 +131,21 @@ class ModelServer(
             status.status.error_message = version.error
         return response
 
-    def GetModelMetadata(self, request, context):  # noqa: N802
-        self._be_mute(context)
-        number, version = self._version(request.model_spec, context)
+    def GetModelMetadata(  # noqa: N802
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Return the signatures of the version that the request selects."""
+        self._hang_while_mute(context)
+        number, runnable = self._runnable(request.model_spec, context)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = number
-        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=version.runnable.signatures)
+        signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=runnable.signatures)
         response.metadata["signature_def"].Pack(signatures)
         return response
 
     @contextmanager
-    def _a_thread(self, context: Any) -> Iterator[None]:
+    def _server_thread(self, context: grpc.ServicerContext) -> Iterator[None]:
         with self._lock:
             full = self._under_way >= self.max_threads
             self._under_way += not full
@@ -146,8 +157,8 @@ class ModelServer(
             with self._lock:
                 self._under_way -= 1
 
-    def _misbehave(self, context: Any) -> None:
-        self._be_mute(context)
+    def _misbehave(self, context: grpc.ServicerContext) -> None:
+        self._hang_while_mute(context)
         ends = time.monotonic() + self.faults.delay_s
         while time.monotonic() < ends:
             if not context.is_active():
@@ -158,13 +169,18 @@ class ModelServer(
         if self.faults.failure:
             context.abort(*self.faults.failure)
 
-    def _be_mute(self, context: Any) -> None:
+    def _hang_while_mute(self, context: grpc.ServicerContext) -> None:
         while self.faults.mute and context.is_active():
             time.sleep(0.01)
 
-    def _version(self, spec, context):
-        model = self.models.get(spec.name, Served())
-        available = {number: one for number, one in model.versions.items() if one.state == AVAILABLE}
+    def _runnable(self, spec: Any, context: grpc.ServicerContext) -> tuple[int, Runnable]:
+        """Return the version that a model spec selects, with its number; abort the call if it is not available."""
+        model = self.models.get(spec.name, ModelEntry())
+        available = {
+            number: version.runnable
+            for number, version in model.versions.items()
+            if version.state == AVAILABLE and version.runnable is not None
+        }
         wanted = f"Latest({spec.name})"
         number = max(available, default=None)
         match spec.WhichOneof("version_choice"):
@@ -179,15 +195,16 @@ class ModelServer(
                         f"Unrecognized servable version label: {spec.version_label}",
                     )
                 wanted = f"Specific({spec.name}, {number})"
-        if number not in available:
+        if number is None or number not in available:
             context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {wanted}")
         return number, available[number]
 
-    def _check(self, version: ServedVersion, signature: str, inputs: Mapping[str, NDArray[Any]], context: Any) -> None:
-        assert version.runnable is not None
-        if signature not in version.runnable.signatures:
+    def _check(
+        self, runnable: Runnable, signature: str, inputs: Mapping[str, NDArray[Any]], context: grpc.ServicerContext
+    ) -> None:
+        if signature not in runnable.signatures:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
-        declared = set(version.runnable.signatures[signature].inputs)
+        declared = set(runnable.signatures[signature].inputs)
         if declared != set(inputs):
             context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -202,7 +219,7 @@ class ModelServer(
             )
 
     def _tensor(self, values: NDArray[Any]) -> tensor_pb2.TensorProto:
-        """As a real server sends it: typed values, or bytes with --enable_serialization_as_tensor_content."""
+        """Encode an array as a real server does: typed, or as bytes with --enable_serialization_as_tensor_content."""
         shape = tf.TensorShape(values.shape).as_proto()
         dtype = tf.as_dtype(values.dtype).as_datatype_enum
         if self.faults.as_tensor_content:
@@ -211,8 +228,8 @@ class ModelServer(
 
 
 def serve(server: ModelServer, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> tuple[Any, int]:
-    """Serve on loopback; gives the gRPC server, started, and its port."""
-    # More threads than the limit, so that it is the limit that refuses.
+    """Start a gRPC server on loopback, and return it with its port."""
+    # More threads than max_threads, so that calls above that limit are refused instead of queued.
     grpc_server = grpc.server(
         ThreadPoolExecutor(2 * server.max_threads + 16),
         options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)],

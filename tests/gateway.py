@@ -34,7 +34,7 @@ class FakeBackend:
         self.stopped = 0
         self.spoil: Any = None
         self.before: Any = None
-        self.troubled = ""
+        self.problem_text = ""
 
     async def start(self) -> None: ...
 
@@ -43,8 +43,8 @@ class FakeBackend:
     async def catalog(self) -> Catalog:
         return self.catalogue
 
-    def trouble(self) -> str:
-        return self.troubled
+    def problem(self) -> str:
+        return self.problem_text
 
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float

@@ -1,4 +1,4 @@
-"""``affect-serve``: the gateway."""
+"""``affect-serve``: the command that runs the gateway."""
 
 import argparse
 import asyncio
@@ -23,35 +23,35 @@ from affect_serving.app import create_backend, running_gateway
 from affect_serving.core.api_keys import new_key
 from affect_serving.core.backend import ServingError
 from affect_serving.core.drain import Drain
-from affect_serving.http.server import HttpServer, bound
+from affect_serving.http.server import HttpServer, bound_socket
 from affect_serving.http.service import create_http_app
 from affect_serving.rpc.server import bound_server, serving_calls
 from affect_serving.settings import Metavar, Settings
-from affect_serving.telemetry.logs import configure
+from affect_serving.telemetry.logs import configure_logging
 
 _NEW_KEY: Final = "new-key"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_SWITCH_S: Final = 0.001
+_SWITCH_INTERVAL_S: Final = 0.001
+"""How long a busy thread may keep the event loop waiting for Python's lock, in seconds."""
 _ENDED_BY_SIGNAL: Final = 128
 _SAME_SIGNAL_S: Final = 0.2
-"""What comes this soon after the first signal is the same one: uvloop tells some twice, and so do supervisors that
-signal a process and then its group."""
+"""A signal this soon after the first counts as a repetition, in seconds: uvloop delivers some signals twice, and
+supervisors may signal a process and then its group."""
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status."""
+    """Run the command, and return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
         if words and words[0] == _NEW_KEY:
             return _make_key(words[1:])
         settings = read_settings(words)
-        # Pillow remarks on broken EXIF data; a stranger's picture writes nothing into the log.
+        # Pillow warns of broken EXIF data: callers must not be able to fill the log with that.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-        configure(settings)
-        # How long a thread that works keeps the one that answers waiting for Python's lock, in seconds.
-        sys.setswitchinterval(_SWITCH_S)
+        configure_logging(settings)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings))
     except ServingError as exc:
@@ -81,10 +81,10 @@ def _key_parser() -> CommandParser:
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
-    """Read the settings from flags, the environment and defaults, in that order.
+    """Read the settings from options, from the environment and from defaults, in that order.
 
     Raises:
-        ServingError: one is missing or wrong.
+        ServingError: a setting is missing or invalid.
     """
     try:
         return Settings(**vars(_parser().parse_args(arguments)))
@@ -119,7 +119,7 @@ def _flag(name: str) -> str:
 
 
 def _metavar(field: FieldInfo) -> str:
-    """Return the word that stands for a setting's value: its choices, or what its type says."""
+    """Return the word that stands for a setting's value in ``--help``: its choices, or the word of its type."""
     if field.annotation is bool:
         return "true|false"
     if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
@@ -136,17 +136,17 @@ def _shown(default: object) -> str:
 async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        # While models load there is nothing to finish. As the first process of a container, a default would not end it.
+        # While models load there is nothing to finish. The default action would not end a container's first process.
         loop.add_signal_handler(number, os._exit, _ENDED_BY_SIGNAL + number)
-    with bound(settings.host, settings.http_port) as listener:
+    with bound_socket(settings.host, settings.http_port) as listener:
         async with (
             bound_server(settings) as (rpc_server, rpc_port),
             running_gateway(settings, create_backend(settings)) as gateway,
             serving_calls(rpc_server, *gateway),
         ):
-            drain = gateway.entrance.drain
+            drain = gateway.services.drain
             for number in _SIGNALS:
-                loop.add_signal_handler(number, _told, drain, number)
+                loop.add_signal_handler(number, _handle_signal, drain, number)
             scheme = "grpcs" if settings.tls_cert else "grpc"
             rpc_url = f"{scheme}://{url_host(settings.host)}:{rpc_port}"
 
@@ -154,30 +154,33 @@ async def _serve(settings: Settings) -> None:
                 print(f"affect-serve: ready on {url} and {rpc_url}", flush=True)  # noqa: T201
 
             server = HttpServer(create_http_app(*gateway), settings, gateway.metrics, ready)
-            _keep_for_good()
+            _freeze_startup_objects()
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
-                await drain.told()
-                _log.info("told to end: not ready any more, serving on for %g s", settings.drain_delay_s)
-                await drain.served_on(settings.drain_delay_s)
-                gateway.entrance.admission.close()
-                _log.info("taking nothing new, finishing what is under way within %g s", settings.drain_grace_s)
+                await drain.wait_begun()
+                _log.info("shutting down: reporting not ready, and serving for another %g s", settings.drain_delay_s)
+                await drain.wait_delay(settings.drain_delay_s)
+                gateway.services.admission.close()
+                _log.info("refusing new requests, and finishing those under way within %g s", settings.drain_grace_s)
                 server.stop()
                 group.create_task(rpc_server.grpc.stop(settings.drain_grace_s))
 
 
-def _keep_for_good() -> None:
-    """Let garbage collections pass over what was made to start: it stays, and looking at it keeps all waiting."""
+def _freeze_startup_objects() -> None:
+    """Exclude the objects made so far from garbage collection: they live to the end, and scanning them takes time."""
     gc.collect()
     gc.freeze()
 
 
-def _told(drain: Drain, number: int) -> None:
-    """End, or where that was said before, end at once. A person at a terminal does not wait for a load balancer."""
+def _handle_signal(drain: Drain, number: int) -> None:
+    """Shut down gracefully at the first signal, at once at a second one.
+
+    An interrupt from a terminal skips the delay, which is for load balancers.
+    """
     if drain.begun_for_s() > _SAME_SIGNAL_S:
         logging.shutdown()
         os._exit(_ENDED_BY_SIGNAL + number)
-    drain.begin(hurried=number == signal.SIGINT)
+    drain.begin(skip_delay=number == signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Hosts as URLs and gRPC targets have them."""
+"""The spelling of hosts in URLs and gRPC targets."""
 
 
 def url_host(host: str) -> str:
-    """A host with the brackets that an IPv6 address needs before a port."""
+    """Return the host, in brackets if it is an IPv6 address."""
     return f"[{host}]" if ":" in host else host

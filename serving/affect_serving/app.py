@@ -1,4 +1,4 @@
-"""The composition root: the one place that knows which backend stands behind the gateway."""
+"""The gateway's composition root: the only module that knows every backend."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,24 +8,24 @@ from typing import NamedTuple
 from affect_serving.core.backend import Backend, ServingError
 from affect_serving.core.cpus import usable_cpus
 from affect_serving.core.predictor import Predictor
-from affect_serving.core.request_services import Entrance, create_entrance
+from affect_serving.core.request_services import RequestServices, create_request_services
 from affect_serving.core.routing import served_backbones
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics
 
 
 class Gateway(NamedTuple):
-    """What both surfaces stand on."""
+    """The parts of a running gateway that its HTTP and its gRPC API share."""
 
     settings: Settings
     predictor: Predictor
     metrics: Metrics
-    entrance: Entrance
+    services: RequestServices
 
 
 def create_backend(settings: Settings) -> Backend:
-    """The backend that the settings name."""
-    # Each here, so that a gateway with one of them does not need the other's runtime installed.
+    """Create the backend that the settings name."""
+    # Imported here, so that a gateway with one backend does not need the other's runtime installed.
     if settings.models is None:
         from affect_serving.backends.tfserving.backend import TfServingBackend  # noqa: PLC0415
 
@@ -42,25 +42,25 @@ def create_backend(settings: Settings) -> Backend:
 
 @asynccontextmanager
 async def running_gateway(settings: Settings, backend: Backend) -> AsyncIterator[Gateway]:
-    """The gateway with its backend started; everything is given back at the end.
+    """Run the gateway's backend and services for as long as the context is open.
 
     Raises:
         ServingError: the gateway cannot answer as it is set up.
     """
     metrics = Metrics()
-    entrance = create_entrance(settings, metrics)
+    services = create_request_services(settings, metrics)
     predictor = Predictor(settings, backend, metrics, decoders=usable_cpus())
     await backend.start()
     try:
         if settings.models:
             await _check_default_backbone(settings, backend)
-        async with entrance.keys.watched():
-            yield Gateway(settings, predictor, metrics, entrance)
+        async with services.keys.watched():
+            yield Gateway(settings, predictor, metrics, services)
     finally:
         await backend.close()
         predictor.close()
-        entrance.parser.shutdown()
-        await asyncio.to_thread(entrance.tracing.close)
+        services.parser.shutdown()
+        await asyncio.to_thread(services.tracing.close)
 
 
 async def _check_default_backbone(settings: Settings, backend: Backend) -> None:

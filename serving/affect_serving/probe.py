@@ -1,6 +1,7 @@
-"""``python -m affect_serving.probe [PATH]``: whether the gateway in the same container answers, without shell or curl.
+"""``python -m affect_serving.probe [PATH]``: a health probe for containers without a shell or curl.
 
-It imports little more than the standard library, and reads no settings but the port: it runs every few seconds.
+It asks the gateway in the same container. Since it runs every few seconds, it imports little more than the standard
+library, and reads no settings but the port and TLS.
 """
 
 import http.client
@@ -18,7 +19,7 @@ _TIMEOUT_S: Final = 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask, say what was answered; the result is the exit status: 0 for 200, 1 for anything else or no answer."""
+    """Send the request, print the answer, and return the exit status: 0 for HTTP 200, 1 for anything else."""
     path = _parser().parse_args(arguments).path
     connection = _connection(int(os.environ.get("AFFECT_HTTP_PORT", _PORT)))
     try:
@@ -48,7 +49,7 @@ def _parser() -> CommandParser:
 
 
 def _connection(port: int) -> http.client.HTTPConnection:
-    """To this container itself, whose certificate is made out to the name that others know."""
+    """Return a connection to this container, without verifying the certificate, which names another host."""
     if not os.environ.get("AFFECT_TLS_CERT"):
         return http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     unverified = ssl.create_default_context()

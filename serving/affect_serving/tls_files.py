@@ -1,4 +1,4 @@
-"""Certificates and keys in files, for those who call the gateway and for those whom it calls."""
+"""Certificates and private keys, read from the files that the settings name."""
 
 import ssl
 from pathlib import Path
@@ -8,10 +8,10 @@ from affect_serving.settings import Settings
 
 
 def pem(path: Path, setting: str) -> bytes:
-    """The content of the file that ``setting`` names.
+    """Read the PEM file at ``path``, which ``setting`` names.
 
     Raises:
-        ServingError: it cannot be read, or is no PEM file.
+        ServingError: the file cannot be read, or is not a PEM file.
     """
     try:
         content = path.read_bytes()
@@ -23,16 +23,16 @@ def pem(path: Path, setting: str) -> bytes:
 
 
 def key_and_certificate(settings: Settings) -> tuple[bytes, bytes] | None:
-    """What the gateway shows of itself; None where it does without TLS.
+    """Return the gateway's own private key and certificate chain, both PEM; None where it serves without TLS.
 
     Raises:
-        ServingError: they cannot be used, or not together.
+        ServingError: a file cannot be used, or the key does not belong to the certificate.
     """
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     pair = pem(settings.tls_key, "tls_key"), pem(settings.tls_cert, "tls_cert")
     try:
-        # Without a password nobody is asked for one.
+        # With an empty password OpenSSL refuses an encrypted key instead of asking for a password at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except (OSError, ssl.SSLError) as exc:
         raise ServingError(

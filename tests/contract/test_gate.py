@@ -129,11 +129,11 @@ async def test_ten_thousand_wrong_keys_are_refused_before_a_body_is_read_and_non
 
 async def test_keys_change_without_a_restart_and_a_broken_file_keeps_the_old_ones(keys, caplog):
     async with both(api_keys_file=keys) as (http, _):
-        entrance, metrics = http.gateway.entrance, http.gateway.metrics
+        services, metrics = http.gateway.services, http.gateway.metrics
 
         async def opens(key):
-            entrance.keys.look()
-            entrance.keys.look()
+            services.keys.reload_if_changed()
+            services.keys.reload_if_changed()
             return await outcome_over_http(http, {"Authorization": f"Bearer {key}"}) == ""
 
         keys.write_text(keys.read_text() + f"bob:{hashlib.sha256(REVOKED.encode()).hexdigest()}\n")

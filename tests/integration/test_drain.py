@@ -231,7 +231,7 @@ def test_the_log_says_what_it_does_one_document_a_line_where_that_is_set():
     (access,) = (line for line in lines if line["logger"] == "affect.access")
     assert (access["route"], access["status"], access["request_id"]) == ("/predict", "200", "mine")
     assert access["trace_id"] == "ab" * 16
-    assert any("told to end" in line["message"] for line in lines)
+    assert any("shutting down" in line["message"] for line in lines)
 
 
 def test_a_log_that_nobody_reads_keeps_nobody_waiting():

@@ -132,7 +132,7 @@ async def test_a_request_whose_time_runs_out_while_it_waits_leaves_the_queue(met
 async def test_a_slow_body_keeps_no_place_and_takes_another_when_it_is_whole(metrics):
     admission = Admission(1, 0, metrics)
     slow = admission.enter(later())
-    slow.step_aside()
+    slow.give_place()
     quick = admission.enter(later())
     with pytest.raises(Overloaded):
         await slow.begin()
@@ -147,7 +147,7 @@ async def test_once_closed_nobody_enters_and_who_is_in_may_finish(metrics):
     inside, waiting = admission.enter(later()), admission.enter(later())
     await inside.begin()
     admission.close()
-    with pytest.raises(ModelNotReady, match="about to end"):
+    with pytest.raises(ModelNotReady, match="shutting down"):
         admission.enter(later())
     turn = asyncio.create_task(waiting.begin())
     await settled()
@@ -184,9 +184,9 @@ class Callers:
         if number in self.tickets and number not in self.turns:
             self.turns[number] = asyncio.create_task(self.tickets[number].begin())
 
-    def step_aside(self, number):
+    def give_place(self, number):
         if number in self.tickets and number not in self.turns:
-            self.tickets[number].step_aside()
+            self.tickets[number].give_place()
 
     def give_up(self, number):
         if number in self.turns:
@@ -200,7 +200,7 @@ class Callers:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["enter", "begin", "step_aside", "give_up", "leave"]), st.integers(0, 7)), max_size=60
+        st.tuples(st.sampled_from(["enter", "begin", "give_place", "give_up", "leave"]), st.integers(0, 7)), max_size=60
     )
 )
 def test_whatever_happens_the_bounds_hold_and_nothing_is_lost(steps):

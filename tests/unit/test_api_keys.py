@@ -98,19 +98,19 @@ def test_a_file_that_is_still_being_written_is_not_taken(tmp_path):
     file.write_text(line)
     keys = ApiKeys(file, Metrics())
     file.write_text("")  # as a program does that is about to write
-    keys.look()
+    keys.reload_if_changed()
     assert keys.check("Bearer key") == "alice"
     file.write_text(line.replace("alice", "bob"))
-    keys.look()
+    keys.reload_if_changed()
     assert keys.check("Bearer key") == "alice"
-    keys.look()
+    keys.reload_if_changed()
     assert keys.check("Bearer key") == "bob"
 
 
 def test_without_a_file_nobody_needs_a_key():
     keys = ApiKeys(None, Metrics())
     assert keys.check("") == keys.check("Bearer anything") == ""
-    keys.look()
+    keys.reload_if_changed()
 
 
 def test_what_cannot_be_written_is_said_in_one_line(tmp_path):

@@ -153,7 +153,7 @@ async def test_a_label_that_moves_between_the_calls_of_a_pair_mixes_no_versions(
 
 async def test_versions_and_their_troubles_are_among_the_metrics():
     backend = FakeBackend({FUSED: (STABLE_ONE, Version(2, END, ("canary",), "it does not load"))})
-    backend.troubled = "models.config is nonsense"
+    backend.problem_text = "models.config is nonsense"
     async with gateway(backend) as client:
         assert (await client.get("/models")).json()["problem"] == "models.config is nonsense"
         metrics = (await client.get("/metrics")).text
@@ -166,7 +166,7 @@ async def test_versions_and_their_troubles_are_among_the_metrics():
             "affect_models_trouble 1.0",
         ):
             assert line in metrics
-        backend.catalogue, backend.troubled = {FUSED: (STABLE_ONE,)}, ""
+        backend.catalogue, backend.problem_text = {FUSED: (STABLE_ONE,)}, ""
         await client.get("/readyz")
         metrics = (await client.get("/metrics")).text
         assert 'version="2"' not in metrics

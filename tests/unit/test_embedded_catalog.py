@@ -9,13 +9,13 @@ from affect_contract.outputs import Task
 from affect_contract.versions import AVAILABLE, END
 from affect_registry.store import Entry
 from affect_serving.backends.embedded.catalog import (
-    announced,
     limited_to,
+    merged,
     needed,
     offered,
-    settled,
     unanswered,
-    without_failed,
+    with_failures,
+    with_loading,
 )
 from affect_serving.core.backend import Selector, Version
 from affect_serving.core.routing import route
@@ -36,8 +36,8 @@ def offer(*entries):
 def after(before, coming, **failing):
     """What is served when ``coming`` has been loaded, but for the versions that fail, by model name."""
     failures = {(FUSED if name == "fused" else EXPRESSION, number): "broken" for name, number in failing.items()}
-    marked = without_failed(coming, failures)
-    return settled(before, limited_to(marked, [*needed(marked), *failures]))
+    marked = with_failures(coming, failures)
+    return merged(before, limited_to(marked, [*needed(marked), *failures]))
 
 
 def answering(catalog, **selector):
@@ -48,7 +48,7 @@ def answering(catalog, **selector):
 def test_the_fused_model_or_else_the_pair_is_loaded_never_both():
     everything = offer(*(entry(model, 1, stable=1) for model in (FUSED, EXPRESSION, AFFECT)))
     assert needed(everything) == [(FUSED, 1)]
-    assert set(needed(without_failed(everything, {(FUSED, 1): "broken"}))) == {(EXPRESSION, 1), (AFFECT, 1)}
+    assert set(needed(with_failures(everything, {(FUSED, 1): "broken"}))) == {(EXPRESSION, 1), (AFFECT, 1)}
 
 
 def test_a_pair_that_is_listed_without_a_label_takes_nothing_from_the_fused_model():
@@ -62,7 +62,7 @@ def test_a_pair_that_is_listed_without_a_label_takes_nothing_from_the_fused_mode
 
 def test_what_is_being_loaded_is_listed_and_not_asked():
     before = offer(entry(FUSED, 1, stable=1))
-    during = announced(before, [(FUSED, 2), (EXPRESSION, 2), (OTHER, 1)])
+    during = with_loading(before, [(FUSED, 2), (EXPRESSION, 2), (OTHER, 1)])
     assert during == {
         FUSED: (Version(1, AVAILABLE, ("stable",)), Version(2, "LOADING", ())),
         EXPRESSION: (Version(2, "LOADING", ()),),

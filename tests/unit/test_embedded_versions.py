@@ -40,7 +40,7 @@ def serve(root, *versions, **labels):
 
 @asynccontextmanager
 async def backend_of(root):
-    backend = EmbeddedBackend(root, cpus=1, look_every_s=0.02)
+    backend = EmbeddedBackend(root, cpus=1, poll_every_s=0.02)
     await backend.start()
     try:
         yield backend
@@ -168,7 +168,7 @@ async def test_a_version_that_cannot_be_served_is_told_and_the_old_one_serves_on
         assert f"cannot load {NAME} version 2" in versions[2].problem
         assert (await asked(backend)).version == 1
         await asyncio.sleep(0.2)
-        assert caplog.text.count(f"cannot load {NAME} version 2") == 1, "the log has it once, not at every look"
+        assert caplog.text.count(f"cannot load {NAME} version 2") == 1, "the log has it once, not at every poll"
 
 
 async def test_a_version_that_is_mended_in_place_is_loaded(root, small_models):
@@ -208,18 +208,18 @@ async def test_a_config_that_cannot_be_followed_leaves_what_is_served_and_is_tol
         spoil(root)
 
         async def is_told():
-            return bool(backend.trouble())
+            return bool(backend.problem())
 
         await becomes(is_told)
-        assert str(root) in backend.trouble()
+        assert str(root) in backend.problem()
         assert (await asked(backend)).version == 1
         await asyncio.sleep(0.2)
-        assert len(caplog.records) == 1, "the log has it once, not at every look"
+        assert len(caplog.records) == 1, "the log has it once, not at every poll"
         if not root.exists():
             root.with_name("moved").rename(root)
         serve(root, 2, stable=2)
         await serves(backend, 2)
-        assert backend.trouble() == ""
+        assert backend.problem() == ""
 
 
 async def test_without_a_config_the_directory_itself_is_followed(root, small_models):
@@ -241,7 +241,7 @@ async def test_a_new_backbone_that_does_not_load_is_told_and_the_others_serve_on
         store.write(root, store.read(root) | {other: Entry(other, PurePosixPath(root / other), (1,), {STABLE: 1})})
 
         async def is_told():
-            return f"cannot load {other} version 1" in backend.trouble()
+            return f"cannot load {other} version 1" in backend.problem()
 
         await becomes(is_told)
         assert list(await backend.catalog()) == [MODEL]

@@ -35,7 +35,7 @@ def test_lines_come_in_their_order(pipe):
 
 
 def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_later_what_it_missed(pipe):
-    writer = LogWriter(pipe[1], most_waiting=10)
+    writer = LogWriter(pipe[1], max_queued=10)
     logger = logger_of(writer)
     for number in range(3_000):  # more than fit into a pipe
         logger.warning("line %d %s", number, "x" * 100)
@@ -57,7 +57,7 @@ def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_later_what_it_m
 
 
 def test_the_end_does_not_wait_for_a_reader_that_does_not_read(pipe):
-    writer = LogWriter(pipe[1], most_waiting=10)
+    writer = LogWriter(pipe[1], max_queued=10)
     logger = logger_of(writer)
     for _ in range(3_000):
         logger.warning("x" * 100)

@@ -1,4 +1,4 @@
-"""The runtimes that can stand behind the gateway."""
+"""The backends of the gateway: one module for each runtime that can run its models."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The gateway itself, without a transport and without a model runtime."""
+"""The gateway itself, independent of any transport and of any model runtime."""

@@ -1,8 +1,8 @@
-"""Who is let in, and when their work begins: one bound and one short queue for both surfaces.
+"""The gateway's admission control: one limit on work in flight and one short queue, shared by HTTP and gRPC.
 
-A request is admitted or refused when its head has come, before a byte of its body is read. It holds a place until its
-work begins; work begins in the order in which pictures are whole. A request whose body is slow gives its place back,
-and takes another once the body is whole, so that slow senders keep nobody out.
+A request is admitted or refused as soon as its head has arrived, before any of its body is read. It holds a place in
+the queue until its work begins, and work begins in the order in which bodies are complete. A request whose body
+arrives slowly gives its place back and takes another once the body is complete, so that slow senders block nobody.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ from affect_contract.errors import ModelNotReady, Overloaded
 from affect_serving.core.deadline import Deadline
 from affect_serving.telemetry.metrics import Metrics, Rejection
 
-_RECENT: Final = 0.1
-"""Weight of the newest service time in their moving mean."""
+_NEWEST_WEIGHT: Final = 0.1
+"""Weight of the newest service time in the moving average of service times."""
 _PROMPT_S: Final = 0.25
-"""What takes longer to come gives its place in the queue back until it is whole, in seconds."""
+"""Time after which a request whose body is still incomplete gives its place in the queue back, in seconds."""
 _SHORTEST_RETRY_S: Final = 0.1
-ENDING: Final = "the gateway is about to end: ask again, and another one answers"
+SHUTTING_DOWN: Final = "the gateway is shutting down: try again, and another one answers"
 
 
 class Admission:
-    """The gateway's places: ``max_in_flight`` pictures are worked on, ``max_queued`` requests wait.
+    """Admits requests while there is room: for ``max_in_flight`` pictures in work and ``max_queued`` requests waiting.
 
     Args:
-        max_in_flight: pictures at a time; a batch may exceed it, and then keeps others waiting for as long.
-        max_queued: requests that may wait beyond that.
-        metrics: where refusals and waits are counted.
-        clock: seconds that pass.
+        max_in_flight: pictures in work at the same time; a batch may exceed it, and others then wait until it is done.
+        max_queued: requests that may wait in addition to those in work.
+        metrics: counts refusals and times waits.
+        clock: returns a monotonic time in seconds.
     """
 
     def __init__(
@@ -43,37 +43,37 @@ class Admission:
         self._service_s = 0.0
         self._in_flight = 0
         self._queued = 0
-        self._waiting: dict[asyncio.Future[None], int] = {}
+        self._waiting: dict[asyncio.Future[None], int] = {}  # weight of each, in order
         self.closed = asyncio.Event()
-        """Set once nobody is let in any more."""
+        """Set once no request is admitted any more."""
         metrics.in_flight.set_function(lambda: self._in_flight)
         metrics.queued.set_function(lambda: self._queued)
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody can be let in now."""
+        """Whether every place is taken, so that the next request is refused."""
         return self._in_flight + self._queued >= self._max_held
 
     def close(self) -> None:
-        """Let nobody in any more; who is in may finish."""
+        """Refuse all further requests; those already admitted may finish."""
         self.closed.set()
 
     def enter(self, deadline: Deadline) -> "Ticket":
-        """A place, at once.
+        """Admit a request, and return the ticket that holds its place.
 
         Raises:
-            Overloaded: there is none, or it would be too late when its turn came.
-            ModelNotReady: the gateway is about to end.
+            Overloaded: there is no place, or the request's deadline would have passed by its turn.
+            ModelNotReady: the gateway is shutting down.
         """
         ticket = Ticket(self, deadline)
         ticket.take_place()
         return ticket
 
     def take_place(self, deadline: Deadline) -> None:
-        """See `enter`."""
+        """Take a place in the queue, under the conditions of `enter`."""
         if self.closed.is_set():
             self._metrics.rejected(Rejection.ENDING)
-            raise ModelNotReady(ENDING, retry_after_s=1.0)
+            raise ModelNotReady(SHUTTING_DOWN, retry_after_s=1.0)
         held = self._in_flight + self._queued
         if self.is_full:
             self._metrics.rejected(Rejection.QUEUE_FULL)
@@ -89,38 +89,41 @@ class Admission:
         self._queued += 1
 
     def give_place(self) -> None:
-        """The counterpart of `take_place`."""
+        """Return a place to the queue; the counterpart of `take_place`."""
         self._queued -= 1
 
     async def begin(self, weight: int, deadline: Deadline) -> float:
-        """Turn a place into work on ``weight`` pictures, when it is its turn; gives the time when it began.
+        """Wait for the turn of a request with ``weight`` pictures, and exchange its place for work.
+
+        Returns:
+            The clock's time when the work began, in seconds.
 
         Raises:
-            DeadlineExceeded: the time was up before.
+            DeadlineExceeded: the deadline passed first.
         """
-        whole = self._clock()
+        queued = self._clock()
         if self._waiting or self._in_flight >= self._max_in_flight:
             async with deadline.enforced():
-                await self._turn(weight)
+                await self._wait_for_turn(weight)
         else:
             self._start(weight)
         began = self._clock()
-        self._metrics.queue_seconds.observe(began - whole)
+        self._metrics.queue_seconds.observe(began - queued)
         return began
 
     def end(self, weight: int, began: float) -> None:
-        """Work that began at ``began`` is done; the next may begin."""
+        """End work of ``weight`` pictures that began at ``began``, so that waiting requests may begin."""
         service_s = self._clock() - began
-        self._service_s += (service_s - self._service_s) * (_RECENT if self._service_s else 1.0)
+        self._service_s += (service_s - self._service_s) * (_NEWEST_WEIGHT if self._service_s else 1.0)
         self._free(weight)
 
-    async def _turn(self, weight: int) -> None:
+    async def _wait_for_turn(self, weight: int) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = weight
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # its turn had come in the same moment
+            if not turn.cancelled():  # the turn came at the same moment as the cancellation
                 self._free(weight)
                 self._queued += 1
             self._waiting.pop(turn, None)
@@ -140,89 +143,89 @@ class Admission:
         self._in_flight += weight
 
     def _wait_s(self, held: int) -> float:
-        """How long who comes now waits for its turn, by what work took lately."""
+        """Estimate how long a request that comes now waits for its turn, in seconds, from recent service times."""
         return max(0, held - self._max_in_flight + 1) * self._service_s / self._max_in_flight
 
     def _retry_s(self) -> float:
-        """When those who are in now will have left."""
+        """Estimate when the requests admitted so far will be done, in seconds from now."""
         return max(_SHORTEST_RETRY_S, self._max_held * self._service_s / self._max_in_flight)
 
 
 class Ticket:
-    """One request's way through: a place, then work, then out."""
+    """The admission of one request: it holds a place in the queue, then work in flight, then nothing."""
 
     def __init__(self, admission: Admission, deadline: Deadline) -> None:
         self.deadline = deadline
         self._admission = admission
-        self._placed = False
+        self._has_place = False
         self._weight = 0
         self._began = 0.0
 
     def take_place(self) -> None:
-        """See `Admission.enter`; also for one that has stepped aside."""
-        if not self._placed:
+        """Take a place in the queue unless the ticket holds one, under the conditions of `Admission.enter`."""
+        if not self._has_place:
             self._admission.take_place(self.deadline)
-            self._placed = True
+            self._has_place = True
 
     @contextmanager
-    def while_it_comes(self) -> Iterator[None]:
-        """Around what reads a body or a message: one that does not come promptly keeps no place meanwhile."""
-        aside = asyncio.get_running_loop().call_later(_PROMPT_S, self.step_aside)
+    def receiving(self) -> Iterator[None]:
+        """Give the place back if the body or message that is read inside does not arrive promptly."""
+        timer = asyncio.get_running_loop().call_later(_PROMPT_S, self.give_place)
         try:
             yield
         finally:
-            aside.cancel()
+            timer.cancel()
 
-    def step_aside(self) -> None:
-        """Give the place back."""
-        if self._placed:
-            self._placed = False
+    def give_place(self) -> None:
+        """Give the place in the queue back, if the ticket holds one."""
+        if self._has_place:
+            self._has_place = False
             self._admission.give_place()
 
     async def begin(self, pictures: int = 1) -> None:
-        """Wait for the turn of ``pictures`` that are whole, no longer than the request has.
+        """Wait for the turn to work on this many ``pictures``, at most until the deadline.
 
         Raises:
-            Overloaded: it had stepped aside, and there is no place any more.
-            DeadlineExceeded: its time is up.
+            Overloaded: the ticket had given its place back, and there is no other.
+            DeadlineExceeded: the deadline passed first.
         """
         self.take_place()
         self._began = await self._admission.begin(pictures, self.deadline)
-        self._placed, self._weight = False, pictures
+        self._has_place, self._weight = False, pictures
 
     def leave(self) -> None:
-        """The request is over, however it ended."""
+        """Release whatever the ticket holds: the request is over, however it ended."""
         if self._weight:
             self._admission.end(self._weight, self._began)
             self._weight = 0
-        self.step_aside()
+        self.give_place()
 
 
 class BodyBytes:
-    """The bytes that all bodies together hold.
+    """Limits the memory that the bodies of all requests may take together.
 
     Args:
-        most: how many.
-        metrics: where refusals are counted.
+        limit: the most bytes that they may take.
+        metrics: counts refusals.
     """
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
-        self._most = most
+    def __init__(self, limit: int, metrics: Metrics) -> None:
+        self._limit = limit
         self._metrics = metrics
         self._held = 0
         metrics.body_bytes.set_function(lambda: self._held)
 
     def hold(self, size: int) -> None:
-        """Count ``size`` bytes more.
+        """Reserve ``size`` bytes more.
 
         Raises:
-            Overloaded: they are too many.
+            Overloaded: that would exceed the limit.
         """
-        if self._held + size > self._most:
+        if self._held + size > self._limit:
             self._metrics.rejected(Rejection.BODY_BYTES)
             raise Overloaded("bodies of other requests fill the memory set aside for them", retry_after_s=1.0)
         self._held += size
 
     def release(self, size: int) -> None:
-        """The counterpart of `hold`."""
+        """Free ``size`` bytes that were reserved with `hold`."""
         self._held -= size

@@ -1,4 +1,4 @@
-"""The keys that callers need: random, stored as SHA-256, in a file that may change while the gateway runs."""
+"""API keys of callers: random, stored as SHA-256 in a file that is reloaded while the gateway runs."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,12 @@ from affect_serving.core.backend import ServingError
 from affect_serving.telemetry.metrics import Metrics, Rejection
 
 _PREFIX: Final = "affect_"
-"""Lets scanners for leaked secrets recognise a key."""
+"""A prefix by which scanners for leaked secrets recognise a key."""
 _KEY_BYTES: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SCHEME: Final = "bearer"
-_LOOK_EVERY_S: Final = 1.0
+_CHECK_EVERY_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -32,14 +32,17 @@ Digests = Mapping[str, bytes]
 
 
 class KeysError(ValueError):
-    """A file of keys is none; the text says which line and why, and repeats no key."""
+    """A file of keys cannot be used; the message names the line and the reason, and repeats no key."""
 
 
 def parse(text: str) -> dict[str, bytes]:
-    """The digests in a file of keys: a line ``NAME:SHA256`` each, empty lines and lines that begin with ``#`` left out.
+    """Read the text of a file of keys: one ``NAME:SHA256`` per line, besides empty lines and ``#`` comments.
+
+    Returns:
+        The digest of each key, by the key's name.
 
     Raises:
-        KeysError: another line, or a name twice.
+        KeysError: a line has another form, or a name occurs twice.
     """
     digests: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -56,10 +59,10 @@ def parse(text: str) -> dict[str, bytes]:
 
 
 def new_key(name: str, file: Path) -> str:
-    """Make a key of 256 random bits and append its digest to ``file``, which is made where there is none.
+    """Make a key of 256 random bits, append its digest to ``file``, which is created if needed, and return the key.
 
     Raises:
-        ServingError: the file cannot be used, or has that name already.
+        ServingError: the file cannot be used, or has a key of that name already.
     """
     if not _NAME.fullmatch(name):
         raise ServingError(f"{name!r} is no name of a key: take up to 64 letters, digits and . _ @ -")
@@ -76,14 +79,14 @@ def new_key(name: str, file: Path) -> str:
 
 
 class ApiKeys:
-    """Who may ask. Without a file everybody may.
+    """Checks the API keys of callers; without a file of keys every caller is accepted.
 
     Args:
-        file: the keys; looked at again every second, and taken when it has stood still for one.
-        metrics: where refusals and failed reloads are counted.
+        file: the accepted keys; checked every second, and reloaded once a change is a second old.
+        metrics: counts refusals and failed reloads.
 
     Raises:
-        ServingError: the file cannot be read.
+        ServingError: the file cannot be used.
     """
 
     def __init__(self, file: Path | None, metrics: Metrics) -> None:
@@ -93,25 +96,25 @@ class ApiKeys:
         if file is None:
             return
         try:
-            self._state = self._seen = _state(file)
-            self._take(_read(file))
+            self._loaded_stamp = self._last_stamp = _stamp(file)
+            self._accept(_read(file))
         except (KeysError, OSError) as exc:
             raise ServingError(f"the keys in {file} of AFFECT_API_KEYS_FILE cannot be used: {exc}") from exc
         if not self._digests:
             _log.warning("%s holds no key: every request is refused until it does", file)
 
     def check(self, authorization: str) -> str:
-        """The name of the key in an ``Authorization`` header; empty where none is needed.
+        """Return the name of the key in an ``Authorization`` header; empty if no keys are required.
 
         Raises:
-            Unauthorized: it holds no key that is accepted.
+            Unauthorized: the header holds no accepted key.
         """
         if self._file is None:
             return ""
         scheme, _, key = authorization.partition(" ")
         digest = _digest(key.strip())
         found = ""
-        # All of them, so that the time tells nothing of which came close.
+        # Compare with every key, so that the time taken reveals nothing about a near match.
         for name, accepted in self._digests:
             if hmac.compare_digest(digest, accepted):
                 found = name
@@ -124,7 +127,7 @@ class ApiKeys:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Follow the file for as long as this lasts."""
+        """Reload the file when it changes, for as long as the context is open."""
         if self._file is None:
             yield
             return
@@ -138,33 +141,36 @@ class ApiKeys:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            await asyncio.to_thread(self.look)
+            await asyncio.sleep(_CHECK_EVERY_S)
+            await asyncio.to_thread(self.reload_if_changed)
 
-    def look(self) -> None:
-        """Take the file if it has changed and is no longer changing; one that cannot be used changes nothing."""
+    def reload_if_changed(self) -> None:
+        """Reload the file if it has changed since it was loaded, but not since the last check.
+
+        The second condition avoids reading a file that is being written. A file that cannot be used changes nothing.
+        """
         if self._file is None:
             return
-        state = _state(self._file)
-        settled, self._seen = state == self._seen, state
-        if state == self._state or not settled:
+        stamp = _stamp(self._file)
+        settled, self._last_stamp = stamp == self._last_stamp, stamp
+        if stamp == self._loaded_stamp or not settled:
             return
-        self._state = state
+        self._loaded_stamp = stamp
         try:
-            self._take(_read(self._file))
+            self._accept(_read(self._file))
         except (KeysError, OSError) as exc:
             _log.error("the keys in %s cannot be used, the old ones stay: %s", self._file, exc)
             self._metrics.api_keys_failures.inc()
         else:
             _log.info("%s is read again: %d keys", self._file, len(self._digests))
 
-    def _take(self, digests: Digests) -> None:
+    def _accept(self, digests: Digests) -> None:
         self._digests = tuple(digests.items())
         self._metrics.api_keys.set(len(digests))
 
 
 def _digest(key: str) -> bytes:
-    # Keys are random, so that no slow hash is needed to keep them from being guessed.
+    # Keys are random, so a slow hash, which protects guessable passwords, is not needed.
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -175,10 +181,10 @@ def _read(file: Path) -> dict[str, bytes]:
         raise KeysError("it is no text") from exc
 
 
-def _state(file: Path) -> tuple[int, ...] | None:
-    """What tells one content from the next; None where there is no file that can be seen."""
+def _stamp(file: Path) -> tuple[int, ...] | None:
+    """Return times, size and inode of a file, which change whenever its content does; None if there is no file."""
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

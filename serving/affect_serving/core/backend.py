@@ -1,4 +1,4 @@
-"""What the gateway asks of whatever runs the models."""
+"""The interface between the gateway and a runtime that runs the models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,73 +12,76 @@ from affect_contract.models import ServedModel
 
 @dataclass(frozen=True)
 class Selector:
-    """Which version of a model is asked for: a number, a label, or neither, which means stable."""
+    """The version of a model that a request asks for: by number, by label, or by neither, which means stable."""
 
     version: int | None = None
     label: str | None = None
 
 
 class Version(NamedTuple):
-    """One version of a model."""
+    """One version of a model, as a backend reports it."""
 
     number: int
     state: str
     labels: tuple[str, ...]
     problem: str = ""
-    """Why it is never asked, although it is there: one sentence."""
+    """Why no request is sent to this version although it is present, in one sentence; empty if requests are."""
 
 
 Catalog = Mapping[ServedModel, tuple[Version, ...]]
-"""What a backend serves: the versions of each model, ascending."""
+"""The models that a backend serves, each with its versions, ascending by number."""
 
 
 class ModelAnswer(NamedTuple):
-    """What one model says of some pictures."""
+    """The answer of one model for n pictures."""
 
     outputs: Mapping[str, NDArray[np.float32]]
-    """By output name of the contract, each [n, ...]."""
+    """Output arrays by the contract's output name, each float32 [n, ...]."""
     version: int
     """The version that answered."""
 
 
 class Backend(Protocol):
-    """Runs models; the only thing in the gateway that knows a runtime."""
+    """Runs models; the only part of the gateway that knows a particular runtime."""
 
     async def start(self) -> None:
-        """Get ready to answer, or start to wait for what others must do first.
+        """Get ready to answer, or begin to wait for a model server that is not there yet.
 
         Raises:
-            ServingError: it never will.
+            ServingError: the backend can never answer as it is set up.
         """
 
     async def close(self) -> None:
-        """Give back everything; calls under way have ended before."""
+        """Release all resources; no call is under way any more."""
 
     async def catalog(self) -> Catalog:
-        """What is served now.
+        """Return the models and versions that are served now.
 
         Raises:
-            AffectError: why that cannot be known.
+            AffectError: the backend cannot know; the error is the answer to requests.
         """
 
-    def trouble(self) -> str:
-        """What of the models it is told to serve it cannot follow, while it serves on what it had; empty if nothing."""
+    def problem(self) -> str:
+        """Say what keeps the backend from following its configuration, in one sentence; empty if nothing does.
+
+        While there is such a problem, the backend goes on serving the models that it served before.
+        """
 
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float
     ) -> ModelAnswer:
-        """Run a model; a call that is cancelled stops its work.
+        """Run a model on pictures; cancelling the call stops its work.
 
         Args:
-            model: one of the catalog.
-            selector: which of its versions.
-            images: uint8 [n, 224, 224, 3].
-            timeout_s: seconds left to answer in.
+            model: a model of the catalog.
+            selector: the version to run.
+            images: uint8 [n, 224, 224, 3], RGB.
+            timeout_s: time left to answer, in seconds.
 
         Raises:
-            AffectError: what keeps it from answering.
+            AffectError: the model cannot answer.
         """
 
 
 class ServingError(Exception):
-    """The gateway cannot start as it is set up; the text is one sentence for whoever starts it."""
+    """The gateway cannot start as it is set up; the message is one sentence for whoever starts it."""

@@ -1,4 +1,4 @@
-"""Which requests try the canary out."""
+"""Traffic splitting: which requests the canary version answers."""
 
 import hashlib
 from typing import Final
@@ -13,18 +13,21 @@ _HASHES: Final = 2**64
 
 
 class CanaryShare:
-    """Sends a share of the requests that ask for nothing in particular to the canary.
+    """Sends a share of the requests that name neither a version nor a label to the canary.
 
     Args:
-        percent: of these requests, 0 to 100.
+        percent: the share, from 0 to 100.
     """
 
     def __init__(self, percent: float) -> None:
         self._limit = percent / 100 * _HASHES
 
     def selector(self, catalog: Catalog, backbone: str, selector: Selector, request_id: str) -> Selector:
-        """What is asked for in place of ``selector``; the same id goes the same way, on every gateway."""
-        if selector != Selector() or not self._is_chosen(request_id) or not _stands_in(catalog, backbone):
+        """Return the canary's selector if the request belongs to the canary's share, else ``selector``.
+
+        Every gateway decides alike for the same request id.
+        """
+        if selector != Selector() or not self._is_chosen(request_id) or not _can_replace_stable(catalog, backbone):
             return selector
         return ON_CANARY
 
@@ -32,8 +35,8 @@ class CanaryShare:
         return bool(self._limit) and int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:8]) < self._limit
 
 
-def _stands_in(catalog: Catalog, backbone: str) -> bool:
-    """Whether a canary is there, can answer, and says all that the stable version does."""
+def _can_replace_stable(catalog: Catalog, backbone: str) -> bool:
+    """Return whether there is a canary that can answer now, for all tasks that the stable version answers."""
     try:
         stable = route(catalog, backbone, Selector())
         canary = route(catalog, backbone, ON_CANARY)

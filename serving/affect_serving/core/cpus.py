@@ -1,4 +1,4 @@
-"""How many processors this process may really use, and which of its threads go first."""
+"""The processors that this process may use, and the priority of its threads on them."""
 
 import math
 import os
@@ -10,21 +10,21 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cpus(cgroup: Path = _CGROUP) -> int:
-    """Processors by affinity, or fewer where a container's quota allows less; at least 1.
+    """Return the number of processors by affinity, or by the container's quota where that is smaller; at least 1.
 
     Args:
-        cgroup: the control group file system of the process, version 2 or 1.
+        cgroup: the mount point of the process's control group file system, version 2 or 1.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")
     return max(1, min(allowed, math.ceil(quota))) if quota else allowed
 
 
-def give_way() -> None:
-    """Let this thread, and those that it starts, run behind the one that answers requests, where Linux lets threads.
+def lower_thread_priority() -> None:
+    """Give this thread, and those that it starts, a lower priority than the event loop's thread, on Linux.
 
-    Decoding and inference fill the processors; what refuses a request, or says that the gateway lives, takes next to
-    nothing, and must not wait for them.
+    Decoding and inference fill the processors. Refusing a request and answering a liveness probe take next to no time
+    and must not wait for them.
     """
     if threading.current_thread() is not threading.main_thread() and hasattr(os, "sched_getaffinity"):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), max(_WORKERS_NICENESS, os.nice(0)))

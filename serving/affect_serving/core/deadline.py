@@ -1,4 +1,4 @@
-"""One budget of time for a request, from the moment it comes to the last thing done for it."""
+"""The deadline of a request: one budget of time, from its arrival to the last step of its work."""
 
 import asyncio
 import time
@@ -20,19 +20,19 @@ class Deadline:
         self._ends = time.monotonic() + timeout_s
 
     def left_s(self) -> float:
-        """Seconds left; 0 when there are none."""
+        """Return the seconds left; 0 once the deadline has passed."""
         return max(0.0, self._ends - time.monotonic())
 
     def sooner(self, timeout_s: float) -> "Deadline":
-        """A deadline ``timeout_s`` from now, or this one if it is earlier."""
+        """Return a deadline ``timeout_s`` from now, or as late as this one if that is earlier."""
         return Deadline(min(timeout_s, self.left_s()))
 
     @asynccontextmanager
     async def enforced(self) -> AsyncIterator[None]:
-        """Stop what is done inside when the time is up.
+        """Cancel the body of the context when the deadline passes.
 
         Raises:
-            DeadlineExceeded: it was.
+            DeadlineExceeded: the deadline passed.
         """
         try:
             async with asyncio.timeout(self.left_s()):

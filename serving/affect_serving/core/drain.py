@@ -1,4 +1,4 @@
-"""The end of the gateway's life: first it says that it is not ready, then it takes nothing new, then it is gone."""
+"""The gateway's graceful shutdown: it reports that it is not ready, then refuses new requests, then ends."""
 
 import asyncio
 import contextlib
@@ -8,45 +8,45 @@ from typing import Final
 from affect_contract.schemas import Readiness
 
 _ITSELF: Final = "gateway"
-READINESS: Final = Readiness(waiting_for=[_ITSELF], reasons={_ITSELF: "it was told to end, and serves on for a moment"})
-"""What is said while it ends."""
+NOT_READY: Final = Readiness(waiting_for=[_ITSELF], reasons={_ITSELF: "it is shutting down, but still serves requests"})
+"""The answer of ``/readyz`` during shutdown."""
 
 
 class Drain:
-    """Whether the gateway was told to end."""
+    """The state of the gateway's shutdown, which begins with the first signal."""
 
     def __init__(self) -> None:
         self._begun = asyncio.Event()
         self._began = 0.0
-        self._hurried = asyncio.Event()
+        self._delay_skipped = asyncio.Event()
 
     @property
     def begun(self) -> bool:
-        """True from the first signal on."""
+        """Whether shutdown has begun."""
         return self._begun.is_set()
 
     def begun_for_s(self) -> float:
-        """How long ago it was told first, in seconds; 0 where it was not."""
+        """Return how long ago shutdown began, in seconds; 0 if it has not."""
         return time.monotonic() - self._began if self.begun else 0.0
 
-    def begin(self, *, hurried: bool = False) -> None:
-        """Begin to end.
+    def begin(self, *, skip_delay: bool = False) -> None:
+        """Begin shutdown.
 
         Args:
-            hurried: without serving on for a while.
+            skip_delay: refuse new requests at once, instead of serving on until load balancers have noticed.
         """
         if not self.begun:
             self._began = time.monotonic()
         self._begun.set()
-        if hurried:
-            self._hurried.set()
+        if skip_delay:
+            self._delay_skipped.set()
 
-    async def told(self) -> None:
-        """Return when it was."""
+    async def wait_begun(self) -> None:
+        """Wait until shutdown begins."""
         await self._begun.wait()
 
-    async def served_on(self, seconds: float) -> None:
-        """Return after ``seconds``, or at once where there is a hurry."""
+    async def wait_delay(self, seconds: float) -> None:
+        """Wait for ``seconds``, or until the delay is skipped."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._hurried.wait()
+                await self._delay_skipped.wait()

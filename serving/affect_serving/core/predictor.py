@@ -1,4 +1,4 @@
-"""From encoded pictures to answers: decode in threads, route, run, put together."""
+"""The path of a picture through the gateway: decode it in a thread, route it to models, run them, join the answers."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from affect_contract.schemas import (
 )
 from affect_serving.core.backend import Backend, Catalog, ModelAnswer, Selector
 from affect_serving.core.canary import CanaryShare
-from affect_serving.core.cpus import give_way
+from affect_serving.core.cpus import lower_thread_priority
 from affect_serving.core.deadline import Deadline
 from affect_serving.core.routing import route, select, served_backbones
 from affect_serving.settings import Settings
@@ -35,17 +35,17 @@ from affect_serving.telemetry.metrics import Metrics
 from affect_serving.telemetry.tracing import span
 
 _MAX_VERSION: Final = 2**63 - 1
-"""What a message of TensorFlow Serving, or of the gRPC API, can hold."""
+"""The largest version that messages of TensorFlow Serving and of the gRPC API can hold, an int64."""
 _STABLE: Final = Selector()
 _ANY: Final = "any backbone"
-"""What is waited for while nothing is known to be served."""
+"""The entry of ``waiting_for`` while no model at all is known to be served."""
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a caller wants of a picture."""
+class PredictionQuery:
+    """The options of a prediction request: who asks, until when, and for which models."""
 
     request_id: str
     deadline: Deadline
@@ -54,10 +54,10 @@ class Asked:
 
 
 def select_version(version: int | None, label: str | None) -> Selector:
-    """The selector of what a caller names, on every surface alike.
+    """Return the selector for the version or the label that a caller names.
 
     Raises:
-        InvalidRequest: both are given, or the version is no version.
+        InvalidRequest: both are given, or the version is out of range.
     """
     if version is not None and label is not None:
         raise InvalidRequest("give a version or a label, not both")
@@ -67,7 +67,7 @@ def select_version(version: int | None, label: str | None) -> Selector:
 
 
 class Predictor:
-    """Answers for pictures; every surface of the gateway stands on it."""
+    """Answers prediction requests and reports the models' state, for the HTTP and the gRPC API alike."""
 
     def __init__(self, settings: Settings, backend: Backend, metrics: Metrics, *, decoders: int) -> None:
         self._settings = settings
@@ -75,37 +75,39 @@ class Predictor:
         self._backend = backend
         self._metrics = metrics
         self._canary = CanaryShare(settings.canary_percent)
-        self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode", initializer=give_way)
+        self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode", initializer=lower_thread_priority)
 
     def close(self) -> None:
-        """End the decoding threads."""
+        """Stop the decoding threads."""
         self._pool.shutdown()
 
-    async def predict(self, picture: bytes, asked: Asked) -> Prediction:
-        """The answer for one encoded picture.
+    async def predict(self, picture: bytes, query: PredictionQuery) -> Prediction:
+        """Return the prediction for one encoded picture.
 
         Raises:
-            AffectError: why there is none.
+            AffectError: the picture cannot be decoded, or no model can answer.
         """
-        async with asked.deadline.enforced():
+        async with query.deadline.enforced():
             image = await self._decode(picture)
-            (answer,) = await self._run(image[np.newaxis], asked)
+            (answer,) = await self._run(image[np.newaxis], query)
             return answer
 
-    async def predict_batch(self, pictures: Sequence[bytes], asked: Asked) -> list[Prediction | FailedPicture]:
-        """One result a picture, in order; a picture that cannot be decoded fails alone.
+    async def predict_batch(
+        self, pictures: Sequence[bytes], query: PredictionQuery
+    ) -> list[Prediction | FailedPicture]:
+        """Return one result per encoded picture, in order; a picture that cannot be decoded fails alone.
 
         Raises:
-            AffectError: why there is no result at all.
+            AffectError: no model can answer.
         """
-        async with asked.deadline.enforced():
+        async with query.deadline.enforced():
             decoded = await asyncio.gather(*(self._decode_or_fail(picture) for picture in pictures))
             images = [image for image in decoded if not isinstance(image, FailedPicture)]
-            answers = iter(await self._run(np.stack(images), asked) if images else [])
+            answers = iter(await self._run(np.stack(images), query) if images else [])
             return [image if isinstance(image, FailedPicture) else next(answers) for image in decoded]
 
     async def models(self) -> ModelList:
-        """Everything that is served, and the state it is in."""
+        """Return the models that are served, with the state of their versions."""
         catalog = await self._catalog()
         return ModelList(
             default_backbone=self._default_backbone(served_backbones(catalog)),
@@ -123,26 +125,27 @@ class Predictor:
                 )
                 for model, versions in catalog.items()
             ],
-            problem=self._backend.trouble() or None,
+            problem=self._backend.problem() or None,
         )
 
     async def readiness(self) -> Readiness:
-        """The backbones that cannot answer with their stable version, and why."""
+        """Return the backbones that cannot answer with their stable version, each with the reason."""
         try:
             catalog = await self._catalog()
         except AffectError as exc:
             reasons = {str(backbone): exc.detail for backbone in self._configured or (_ANY,)}
         else:
-            reasons = self._obstacles(catalog)
+            reasons = self._reasons_not_ready(catalog)
         return Readiness(waiting_for=list(reasons), reasons=reasons)
 
     async def _catalog(self) -> Catalog:
-        """What is served. Readiness is asked for every second, so that the metrics tell of changes as soon."""
+        """Return the backend's catalog, and show it in the metrics: probes ask for readiness every second or so."""
         catalog = await self._backend.catalog()
-        self._metrics.versions.note(catalog, self._backend.trouble())
+        self._metrics.versions.update(catalog, self._backend.problem())
         return catalog
 
-    def _obstacles(self, catalog: Catalog) -> dict[str, str]:
+    def _reasons_not_ready(self, catalog: Catalog) -> dict[str, str]:
+        """Return why backbones cannot answer with their stable version, by backbone; empty if all can."""
         served = () if self._settings.backbones else served_backbones(catalog)
         backbones = dict.fromkeys((*self._configured, *served))
         if not backbones:
@@ -156,7 +159,7 @@ class Predictor:
         return reasons
 
     def _route(self, catalog: Catalog, backbone: str, selector: Selector) -> list[ServedModel]:
-        """See `route`; a backbone that is configured is waited for where it is not served."""
+        """Call `route`, but treat a backbone that is configured and not served as not ready instead of unknown."""
         if backbone in self._configured and backbone not in served_backbones(catalog):
             raise ModelNotReady(
                 f"{backbone} is configured and not served: publish it, or name another in AFFECT_BACKBONES and "
@@ -187,44 +190,45 @@ class Predictor:
         except AffectError as exc:
             return FailedPicture(error=Failure(code=exc.code, detail=exc.detail))
 
-    async def _run(self, images: NDArray[np.uint8], asked: Asked) -> list[Prediction]:
+    async def _run(self, images: NDArray[np.uint8], query: PredictionQuery) -> list[Prediction]:
+        """Return the predictions for uint8 ``images`` [n, 224, 224, 3]."""
         catalog = await self._backend.catalog()
-        backbone = asked.backbone or self._default_backbone(served_backbones(catalog))
-        selector = self._canary.selector(catalog, backbone, asked.selector, asked.request_id)
+        backbone = query.backbone or self._default_backbone(served_backbones(catalog))
+        selector = self._canary.selector(catalog, backbone, query.selector, query.request_id)
         try:
-            return await self._answers(catalog, backbone, selector, images, asked)
+            return await self._answers(catalog, backbone, selector, images, query)
         except (UnknownModel, ModelNotReady, BackendError):
-            # A label may have moved since, and a canary may fail: neither is the fault of who asked for nothing new.
+            # Try once more if a label has moved meanwhile, or if the canary failed a caller who did not ask for it.
             now = await self._backend.catalog()
-            if selector == asked.selector and now == catalog:
+            if selector == query.selector and now == catalog:
                 raise
-            return await self._answers(now, backbone, asked.selector, images, asked)
+            return await self._answers(now, backbone, query.selector, images, query)
 
     async def _answers(
-        self, catalog: Catalog, backbone: str, selector: Selector, images: NDArray[np.uint8], asked: Asked
+        self, catalog: Catalog, backbone: str, selector: Selector, images: NDArray[np.uint8], query: PredictionQuery
     ) -> list[Prediction]:
         models = self._route(catalog, backbone, selector)
         with (
-            self._metrics.asking(backbone) as versions_asked,
-            self._metrics.versions.answering(backbone, selector),
+            self._metrics.time_models(backbone) as versions_run,
+            self._metrics.versions.observe_call(backbone, selector),
             span("models", backbone=backbone),
         ):
-            answers = await self._ask(models, selector, images, asked.deadline)
-            if _is_torn(catalog, models, selector, answers):
-                answers = await self._ask(models, selector, images, asked.deadline)
-            versions_asked.extend(answer.version for answer in answers)
+            answers = await self._run_models(models, selector, images, query.deadline)
+            if _versions_differ(catalog, models, selector, answers):
+                answers = await self._run_models(models, selector, images, query.deadline)
+            versions_run.extend(answer.version for answer in answers)
             outputs = {name: values for answer in answers for name, values in answer.outputs.items()}
             _check_finite(outputs, backbone)
         versions = {model.name: answer.version for model, answer in zip(models, answers, strict=True)}
         model = AnsweringModel(backbone=backbone, versions=versions)
-        predictions = [_prediction(outputs, row, model, asked.request_id) for row in range(len(images))]
+        predictions = [_prediction(outputs, row, model, query.request_id) for row in range(len(images))]
         self._metrics.predicted(predictions)
         return predictions
 
-    async def _ask(
+    async def _run_models(
         self, models: Sequence[ServedModel], selector: Selector, images: NDArray[np.uint8], deadline: Deadline
     ) -> list[ModelAnswer]:
-        """The answers of all models, asked at once; when one fails, the others are stopped."""
+        """Run all models side by side, and return their answers; when one fails, cancel the others."""
         if len(models) == 1:
             return [await self._backend.run(models[0], selector, images, timeout_s=deadline.left_s())]
         try:
@@ -238,10 +242,10 @@ class Predictor:
         return [task.result() for task in tasks]
 
 
-def _is_torn(
+def _versions_differ(
     catalog: Catalog, models: Sequence[ServedModel], selector: Selector, answers: Sequence[ModelAnswer]
 ) -> bool:
-    """Whether a label moved between the calls of a pair, so that they answered with the old and the new version."""
+    """Return whether one model of a pair answered with the old and the other with the new version of a moving label."""
     known = {version.number for model in models if (version := select(catalog[model], selector))}
     return len({answer.version for answer in answers}) > len(known)
 
@@ -256,7 +260,7 @@ def _prediction(outputs: Outputs, row: int, model: AnsweringModel, request_id: s
     fields: dict[str, Any] = dict.fromkeys(Prediction.model_fields)
     if PROBABILITIES in outputs:
         probabilities = outputs[PROBABILITIES][row].tolist()
-        # Of eight numbers: NumPy would give Python's lock away meanwhile, to threads that decode.
+        # Not NumPy's argmax: it would release Python's lock to decoding threads, for the sake of eight numbers.
         winner = max(range(len(LABELS)), key=probabilities.__getitem__)
         fields["expression"] = LABELS[winner]
         fields["expression_id"] = winner

@@ -1,4 +1,4 @@
-"""Which models answer for a backbone: the fused one where it is up to date, else the pair."""
+"""Routing: the models that answer for a backbone, the fused one where it is up to date, else the pair."""
 
 from collections.abc import Iterable
 
@@ -10,25 +10,25 @@ from affect_serving.core.backend import Catalog, Selector, Version
 
 
 def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedModel]:
-    """The models to ask, at once, for all that ``backbone`` can say in the version selected.
+    """Return the models to run, side by side, for every task that ``backbone`` has in the selected version.
 
-    A fused model counts only where it is at least as new as each model of the pair: after a publish of one
-    task alone it is not.
+    The fused model is used only where it is at least as new as both models of the pair; after a publish of a single
+    task it is not.
 
     Raises:
-        UnknownModel: no such backbone, version or label.
-        ModelNotReady: it is known, and not able to answer now.
-        BackendError: it is known, and not what the contract says.
+        UnknownModel: there is no such backbone, version or label.
+        ModelNotReady: the version is known but cannot answer now.
+        BackendError: the version is known but cannot be served.
     """
     versions: Catalog = {model: versions for model, versions in catalog.items() if model.backbone == backbone}
     if not versions:
         raise UnknownModel(f"the backbone {backbone!r} is not served here: {_choices(served_backbones(catalog))}")
     if selector.version is None:
-        versions = _labelled_first(versions)
+        versions = _without_unlabelled(versions)
     selected = {model: version for model in versions if (version := select(versions[model], selector))}
     if not selected:
         raise UnknownModel(f"{backbone} has no {_wanted(selector)}: {_offers(versions.values())}")
-    chosen = _freshest(selected)
+    chosen = _newest(selected)
     problems = [selected[model].problem for model in chosen if selected[model].problem]
     if problems:
         raise BackendError(f"{problems[0]}; publish another version")
@@ -39,7 +39,10 @@ def route(catalog: Catalog, backbone: str, selector: Selector) -> list[ServedMod
 
 
 def select(versions: Iterable[Version], selector: Selector) -> Version | None:
-    """The version that a selector means; without labels at all, stable means the latest that can answer."""
+    """Return the version that a selector means, None if there is none.
+
+    Where no version has a label, as behind a server without labels, stable means the latest that can answer.
+    """
     versions = list(versions)
     if selector.version is not None:
         return next((one for one in versions if one.number == selector.version), None)
@@ -51,12 +54,12 @@ def select(versions: Iterable[Version], selector: Selector) -> Version | None:
 
 
 def served_backbones(catalog: Catalog) -> list[BackboneName]:
-    """The backbones of a catalog, in the contract's order."""
+    """Return the backbones of a catalog, in the contract's order."""
     return in_order(model.backbone for model in catalog)
 
 
-def _labelled_first(versions: Catalog) -> Catalog:
-    """Without the models that have no label yet, where labelled ones answer their tasks: those are being rolled out."""
+def _without_unlabelled(versions: Catalog) -> Catalog:
+    """Leave out models without any label whose tasks labelled models answer: they are still being rolled out."""
     labelled = {model for model, several in versions.items() if any(one.labels for one in several)}
     answered = {task for model in labelled for task in model.tasks}
     return {
@@ -66,7 +69,8 @@ def _labelled_first(versions: Catalog) -> Catalog:
     }
 
 
-def _freshest(selected: dict[ServedModel, Version]) -> list[ServedModel]:
+def _newest(selected: dict[ServedModel, Version]) -> list[ServedModel]:
+    """Choose between the fused model, if it has the newest version, and the pair; avoid versions with a problem."""
     newest = max(version.number for version in selected.values())
     fused = [model for model in selected if model.is_fused and selected[model].number == newest]
     pair = [model for model in selected if not model.is_fused]

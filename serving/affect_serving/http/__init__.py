@@ -1,1 +1,1 @@
-"""The HTTP API: a thin skin over `affect_serving.core`, the twin of `affect_serving.rpc`."""
+"""The HTTP API: a thin layer over `affect_serving.core`, the twin of `affect_serving.rpc`."""

@@ -1,4 +1,4 @@
-"""The body of a request on its way: timed as a whole, counted against the memory of all, and aside while it is slow."""
+"""Receiving a request's body: within a time limit, a size limit, and the memory that all bodies share."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,26 +8,26 @@ from starlette.types import Message, Receive
 
 from affect_contract.errors import InvalidRequest, RequestTimeout, TooLarge
 from affect_serving.core.admission import Ticket
-from affect_serving.core.request_services import Entrance
+from affect_serving.core.request_services import RequestServices
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics, Rejection
 
 Result = TypeVar("Result")
 
 _INLINE_BYTES: Final = 64 * 2**10
-"""Smaller bodies are parsed at once: handing them to a thread costs more."""
+"""Bodies up to this size are parsed in the event loop: handing them to a thread would cost more, in bytes."""
 
 
 class Body:
-    """One request's.
+    """The body of one request, received when it is read.
 
     Args:
-        receive: ASGI's.
-        limit: the most bytes that it may have.
-        ticket: of the request.
-        entrance: with what all bodies may hold, and the thread that parses them.
-        settings: with the time that it may take.
-        metrics: where refusals are counted.
+        receive: ASGI's function for the next message.
+        limit: the most bytes that the body may have.
+        ticket: the request's place, which it gives back while its body is slow.
+        services: has the memory that all bodies share, and the thread that parses large ones.
+        settings: has the time limit.
+        metrics: counts refusals.
     """
 
     def __init__(
@@ -35,61 +35,61 @@ class Body:
         receive: Receive,
         limit: int,
         ticket: Ticket,
-        entrance: Entrance,
+        services: RequestServices,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self._receive = receive
         self._limit = limit
         self._ticket = ticket
-        self._body_bytes = entrance.body_bytes
-        self._parser = entrance.parser
+        self._body_bytes = services.body_bytes
+        self._parser = services.parser
         self._settings = settings
         self._metrics = metrics
         self._held = 0
 
     async def parsed(self, parse: Callable[[bytes], Result]) -> Result:
-        """What ``parse`` makes of all of it; on a thread, where that may take long.
+        """Read the whole body and return what ``parse`` makes of it; large bodies are parsed in a thread.
 
         Raises:
-            AffectError: as `read`, or as ``parse`` does.
+            AffectError: an error of `read` or of ``parse``.
         """
-        whole = await self.read()
-        if len(whole) <= _INLINE_BYTES:
-            return parse(whole)
-        return await asyncio.get_running_loop().run_in_executor(self._parser, parse, whole)
+        body = await self.read()
+        if len(body) <= _INLINE_BYTES:
+            return parse(body)
+        return await asyncio.get_running_loop().run_in_executor(self._parser, parse, body)
 
     async def read(self) -> bytes:
-        """All of it.
+        """Read the whole body.
 
         Raises:
-            RequestTimeout: it does not come in time.
-            TooLarge: it is larger than it may be; known as soon as more has come.
-            Overloaded: there is no memory for it.
-            InvalidRequest: the caller has gone away.
+            RequestTimeout: the body was not complete in time.
+            TooLarge: the body exceeds its limit; raised as soon as it does.
+            Overloaded: the bodies of other requests fill the shared memory.
+            InvalidRequest: the caller closed the connection first.
         """
         seconds = self._settings.body_timeout_s
         try:
             async with asyncio.timeout(seconds):
-                with self._ticket.while_it_comes():
-                    return await self._pieces()
+                with self._ticket.receiving():
+                    return await self._receive_all()
         except TimeoutError as exc:
             self._metrics.rejected(Rejection.BODY_TIMEOUT)
             raise RequestTimeout(f"the body was not there after {seconds:g} s: send it faster") from exc
 
     def release(self) -> None:
-        """The request is over."""
+        """Free the body's share of the memory that all bodies share, once the request is over."""
         self._body_bytes.release(self._held)
 
-    async def _pieces(self) -> bytes:
+    async def _receive_all(self) -> bytes:
         pieces, more = [], True
         while more:
             message = await self._receive()
-            pieces.append(self._taken(message))
+            pieces.append(self._piece(message))
             more = message.get("more_body", False)
         return b"".join(pieces)
 
-    def _taken(self, message: Message) -> bytes:
+    def _piece(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
             raise InvalidRequest("the connection ended before the whole body came: send it again")
         piece: bytes = message.get("body", b"")
@@ -101,5 +101,5 @@ class Body:
 
 
 def too_large(size: int, max_bytes: int) -> TooLarge:
-    """What is said of a body of ``size`` bytes."""
+    """Return the error for a body of ``size`` bytes or more."""
     return TooLarge(f"the body of {size:,} bytes or more is too large: a picture may have {max_bytes:,} bytes")

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents; the one place where HTTP learns of a fault."""
+"""Errors over HTTP: every error of the contract becomes an RFC 9457 problem document here, and nowhere else."""
 
 import http
 import math
@@ -10,13 +10,13 @@ from affect_contract.schemas import Problem
 
 PROBLEM_TYPE = "application/problem+json"
 CODE_KEY = "affect.code"
-"""Where a request's scope keeps the code of its error, for the metrics."""
+"""The key in a request's ASGI scope for the code of its error, which metrics and the access log read."""
 
 INTERNAL_DETAIL = "the gateway failed in a way that it did not foresee; the log has more under this request id"
 
 
 def problem_response(error: AffectError, request_id: str) -> Response:
-    """The answer that states an error."""
+    """Return the response for an error: its problem document, with the headers that clients and browsers need."""
     fault = FAULTS[error.code]
     problem = Problem(
         title=http.HTTPStatus(fault.http).phrase,

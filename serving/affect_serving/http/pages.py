@@ -1,4 +1,4 @@
-"""The two pages for people: one to try the gateway in, one that documents the API; and what each may load."""
+"""The pages for people, a try-it page and the API's documentation, each with its content security policy."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ _DOCS_POLICY: Final = (
 
 
 def add_pages(app: FastAPI) -> None:
-    """Declare the routes ``/`` and ``/docs``."""
+    """Add the routes ``/`` (the try-it page) and ``/docs`` to the application."""
     page = files(__package__).joinpath("try_it.html").read_text("utf-8")
     policy = _policy(page)
 
@@ -36,7 +36,7 @@ def add_pages(app: FastAPI) -> None:
 
 
 def _policy(page: str) -> str:
-    """What lets a page run its own script and style, talk to this gateway, and nothing else."""
+    """Return the policy by which a page may run its own script and style and call this gateway, and nothing else."""
     hashes = {kind: _hash(content) for kind, content in _INLINE.findall(page)}
     return (
         f"default-src 'none'; script-src '{hashes['script']}'; style-src '{hashes['style']}'; connect-src 'self'; "

@@ -1,4 +1,4 @@
-"""The pictures out of an HTTP request: raw bodies, multipart forms, base64 in JSON; nothing touches a disk."""
+"""The pictures in an HTTP request's body: raw, in a multipart form, or base64 in JSON; no temporary file is written."""
 
 import binascii
 from collections.abc import Callable
@@ -22,38 +22,38 @@ RAW_TYPES: Final = tuple(MEDIA_TYPES.values())
 FORM_TYPE: Final = "multipart/form-data"
 JSON_TYPE: Final = "application/json"
 _ANY_BYTES: Final = "application/octet-stream"
-"""What form libraries declare for a part whose type they do not know."""
+"""The type that form libraries declare for a part whose type they do not know."""
 
 PICTURE_PATH: Final = "/predict"
 BATCH_PATH: Final = "/predict/batch"
 
 _PART_OVERHEAD: Final = 16 * 2**10
-"""Bytes that the headers and boundaries of one part may take."""
+"""Bytes allowed for the headers and boundaries of one part of a form."""
 _MAX_HEADER_BYTES: Final = 8 * 2**10
 _BASE64_PIECE: Final = 64 * 2**10
 
 
 @dataclass
 class Part:
-    """One part of a form."""
+    """One part of a multipart form."""
 
     headers: dict[bytes, bytes] = field(default_factory=dict)
     data: bytearray = field(default_factory=bytearray)
 
     @property
     def name(self) -> str:
-        """The name of its field."""
+        """The name of the form field; empty where the part has none."""
         _, options = parse_options_header(self.headers.get(b"content-disposition", b""))
         return options.get(b"name", b"").decode("utf-8", "replace")
 
     @property
     def media_type(self) -> str:
-        """What it says it is, in lower case, without parameters; empty where it says nothing."""
+        """The declared media type, in lower case and without parameters; empty where none is declared."""
         return _bare_type(self.headers.get(b"content-type", b"").decode("latin-1"))
 
 
 def body_limit(path: str, content_type: str, settings: Settings) -> int:
-    """The most bytes that a body may have, which is sent to ``path`` and declared as ``content_type``."""
+    """Return the most bytes that a body sent to ``path`` as ``content_type`` may have."""
     one = settings.max_image_bytes + _PART_OVERHEAD
     if path == BATCH_PATH:
         return settings.max_batch_images * one
@@ -64,10 +64,10 @@ def body_limit(path: str, content_type: str, settings: Settings) -> int:
 
 
 async def one_picture(content_type: str, body: Body) -> bytes:
-    """The encoded picture of ``POST /predict``.
+    """Read the encoded picture of a ``POST /predict``.
 
     Raises:
-        AffectError: too large, too slow, of a type that is not taken, or not there.
+        AffectError: the body is too large, too slow, of a type that is not accepted, or without a picture.
     """
     media_type = _bare_type(content_type)
     if media_type == FORM_TYPE:
@@ -84,10 +84,10 @@ async def one_picture(content_type: str, body: Body) -> bytes:
 
 
 async def several_pictures(content_type: str, body: Body, most: int) -> list[bytes]:
-    """The encoded pictures of ``POST /predict/batch``, in order.
+    """Read the encoded pictures of a ``POST /predict/batch``, in order.
 
     Raises:
-        AffectError: too large, too slow, of a type that is not taken, or none there.
+        AffectError: the body is too large, too slow, of a type that is not accepted, or without pictures.
     """
     media_type = _bare_type(content_type)
     if media_type != FORM_TYPE:
@@ -120,10 +120,10 @@ def _from_json(body: bytes) -> bytes:
 
 
 def _from_base64(text: str) -> bytes:
-    """The bytes that base64 stands for, in pieces: other threads wait while one is decoded.
+    """Decode base64 text piece by piece, since other threads cannot run while a piece is decoded.
 
     Raises:
-        ValueError: it is no base64.
+        ValueError: the text is not base64.
     """
     pieces: list[bytes] = []
     for start in range(0, len(text), _BASE64_PIECE):
@@ -158,7 +158,7 @@ def _too_many(count: int, most: int) -> InvalidRequest | TooLarge:
 
 
 def _parse(body: bytes, boundary: bytes, most_parts: int) -> list[Part]:
-    """The parts of a form, in order."""
+    """Parse the body of a multipart form, and return its parts in order."""
     collector = _Collector(most_parts)
     try:
         parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ def _parse(body: bytes, boundary: bytes, most_parts: int) -> list[Part]:
 
 
 class _Collector:
-    """Gathers the parts as the parser meets them."""
+    """Collects the parts of a form from the parser's callbacks."""
 
     def __init__(self, most_parts: int) -> None:
         self.parts: list[Part] = []

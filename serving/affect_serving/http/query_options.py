@@ -1,6 +1,6 @@
-"""What a prediction's query and headers may say.
+"""The query parameters and headers of a prediction request.
 
-Read by pydantic itself: FastAPI's own solving of the same parameters costs a tenth of a request's processor time.
+pydantic reads them directly: FastAPI's dependency resolution would take a tenth of a request's processor time.
 """
 
 from typing import Annotated, Any, Final
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from affect_contract.errors import InvalidRequest
 from affect_contract.headers import LONGEST_TIMEOUT_MS, TIMEOUT_HEADER
 from affect_serving.core.deadline import Deadline
-from affect_serving.core.predictor import Asked, select_version
+from affect_serving.core.predictor import PredictionQuery, select_version
 from affect_serving.http.middleware import REQUEST_ID_KEY
 
 
@@ -34,22 +34,26 @@ _TIMEOUT_MS: Final = TypeAdapter(
 )
 
 
-def asked(request: Request, deadline: Deadline) -> Asked:
-    """What the caller of ``request`` wants.
+def prediction_query(request: Request, deadline: Deadline) -> PredictionQuery:
+    """Read the options of a prediction request.
 
     Raises:
-        InvalidRequest: a parameter that is unknown or wrong.
+        InvalidRequest: a query parameter is unknown or invalid.
     """
     options = _query_options(request)
     selector = select_version(options.version, options.label)
-    return Asked(request.scope[REQUEST_ID_KEY], deadline, options.backbone, selector)
+    return PredictionQuery(request.scope[REQUEST_ID_KEY], deadline, options.backbone, selector)
 
 
 def deadline(given_ms: bytes | None, default_ms: int) -> Deadline:
-    """When a request is too late that brings the header ``Affect-Timeout-Ms``, or does not; its time runs from here.
+    """Return the deadline of a request that arrives now.
+
+    Args:
+        given_ms: the value of the header ``Affect-Timeout-Ms``, in milliseconds; None where there is none.
+        default_ms: the time of requests without that header, in milliseconds.
 
     Raises:
-        InvalidRequest: the header is no time.
+        InvalidRequest: the header is not a valid number of milliseconds.
     """
     if given_ms is None:
         return Deadline(default_ms / 1000)
@@ -60,7 +64,7 @@ def deadline(given_ms: bytes | None, default_ms: int) -> Deadline:
 
 
 def parameters() -> list[dict[str, Any]]:
-    """The parameters as the OpenAPI document states them."""
+    """Return the query parameters and the header as OpenAPI parameter objects."""
     query = [
         {"in": "query", "name": name, "required": False, "schema": schema, "description": schema["description"]}
         for name, schema in QueryOptions.model_json_schema()["properties"].items()

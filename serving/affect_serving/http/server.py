@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with our connections, our signals and, where it is set, TLS."""
+"""The HTTP server: uvicorn with our limits on connections, without its signal handling, and with optional TLS."""
 
 import contextlib
 import math
@@ -9,27 +9,27 @@ import uvicorn
 
 from affect_serving.addresses import url_host
 from affect_serving.core.backend import ServingError
-from affect_serving.http.connections import limits
+from affect_serving.http.connections import connection_class
 from affect_serving.http.service import HttpApp
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics
 
 
 class HttpServer(uvicorn.Server):
-    """Says when it answers, and where; the process, not uvicorn, owns the signals.
+    """A uvicorn server that reports when it is ready, and leaves signals to the process.
 
     Args:
-        app: what is served.
-        settings: with which limits.
-        metrics: where the number of connections is told.
-        on_ready: called with its URL once it answers.
+        app: the application to serve.
+        settings: has the limits, and the files for TLS.
+        metrics: shows the number of open connections.
+        on_ready: called with the server's URL once it accepts connections.
     """
 
     def __init__(self, app: HttpApp, settings: Settings, metrics: Metrics, on_ready: Callable[[str], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=limits(settings.max_connections, settings.body_timeout_s, app.refusal),
+                http=connection_class(settings.max_connections, settings.body_timeout_s, app.refusal),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -46,7 +46,7 @@ class HttpServer(uvicorn.Server):
         metrics.connections.set_function(lambda: len(self.server_state.connections))
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See `uvicorn.Server`."""
+        """Start listening, then report the URL."""
         await super().startup(sockets)
         for listener in sockets or ():
             host, port = listener.getsockname()[:2]
@@ -54,19 +54,19 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave them alone."""
+        """Install no signal handlers, unlike uvicorn's own server."""
         yield
 
     def stop(self) -> None:
-        """Take nothing new, finish what is under way, and end."""
+        """Refuse new connections, finish the requests under way, and end."""
         self.should_exit = True
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket with its address taken, that listens only when the models are loaded.
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Return a socket bound to the address, on which the server listens once the models are loaded.
 
     Raises:
-        ServingError: it cannot.
+        ServingError: the address cannot be bound.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -1,4 +1,4 @@
-"""The HTTP API."""
+"""The HTTP API: its routes, their documentation in OpenAPI, and the layers that every request passes."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from affect_contract.errors import FAULTS, AffectError, ErrorCode, Internal, MethodNotAllowed, NotFound
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
-from affect_serving.core.drain import READINESS
+from affect_serving.core.drain import NOT_READY
 from affect_serving.core.predictor import Predictor
-from affect_serving.core.request_services import Entrance
+from affect_serving.core.request_services import RequestServices
 from affect_serving.http.errors import CODE_KEY, INTERNAL_DETAIL, PROBLEM_TYPE, problem_response
-from affect_serving.http.gate import Handler, HttpGate, arrival
+from affect_serving.http.gate import Handler, HttpGate, admitted
 from affect_serving.http.middleware import REQUEST_ID_KEY, RequestMiddleware
 from affect_serving.http.pages import add_pages
 from affect_serving.http.picture_bodies import (
@@ -32,7 +32,7 @@ from affect_serving.http.picture_bodies import (
     one_picture,
     several_pictures,
 )
-from affect_serving.http.query_options import asked, parameters
+from affect_serving.http.query_options import parameters, prediction_query
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics
 from affect_serving.telemetry.trace_context import TRACEPARENT, TRACESTATE
@@ -68,33 +68,33 @@ class HttpApp(Protocol):
         """Serve a request."""
 
     def refusal(self, scope: Scope) -> Response | None:
-        """The answer to a request that is refused before anything is done for it; None leaves it to a call."""
+        """Return the response to a request that can be refused at once, None if it is to be served as usual."""
 
 
-class _SharedAcrossOrigins(CORSMiddleware):
-    """Refuses in its calls alone, since a page of another origin reads no answer without the headers of this layer."""
+class _CorsApp(CORSMiddleware):
+    """Serves every request by a call, since pages of other origins cannot read a response without its CORS headers."""
 
     def refusal(self, _: Scope) -> None:
-        """See `HttpApp`."""
+        """Refuse no request at once; see `HttpApp.refusal`."""
 
 
-def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> HttpApp:
-    """The ASGI application over a predictor: what every request gets, then the gate, then the routes."""
+def create_http_app(settings: Settings, predictor: Predictor, metrics: Metrics, services: RequestServices) -> HttpApp:
+    """Create the ASGI application: the middleware, around the gate, around the routes, which call the predictor."""
     app = FastAPI(
         title="Affect", version=version("affect-serving"), description=_DESCRIPTION, docs_url=None, redoc_url=None
     )
     _add_error_handlers(app)
     predictions = _add_prediction_routes(app, settings, predictor)
-    _add_status_routes(app, predictor, metrics, entrance)
+    _add_status_routes(app, predictor, metrics, services)
     add_pages(app)
-    gate = HttpGate(app, predictions, settings, metrics, entrance)
-    answering = RequestMiddleware(gate, metrics, entrance, tls=settings.tls_cert is not None)
-    # Outermost, so that a page of another origin gets to read refusals too.
-    return _shared_across_origins(answering, settings) if settings.cors_origins else answering
+    gate = HttpGate(app, predictions, settings, metrics, services)
+    app_with_middleware = RequestMiddleware(gate, metrics, services, tls=settings.tls_cert is not None)
+    # CORS is outermost, so that pages of other origins can read refusals too.
+    return _with_cors(app_with_middleware, settings) if settings.cors_origins else app_with_middleware
 
 
-def _shared_across_origins(app: ASGIApp, settings: Settings) -> HttpApp:
-    return _SharedAcrossOrigins(
+def _with_cors(app: ASGIApp, settings: Settings) -> HttpApp:
+    return _CorsApp(
         app,
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
@@ -104,7 +104,7 @@ def _shared_across_origins(app: ASGIApp, settings: Settings) -> HttpApp:
 
 
 def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predictor) -> dict[str, Handler]:
-    """Declare the routes; gives their handlers, by path, since the gate calls them itself."""
+    """Declare the prediction routes, and return their handlers by path: the gate calls them directly."""
 
     @app.post(
         PICTURE_PATH,
@@ -115,11 +115,11 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         openapi_extra=_one_picture_body(),
     )
     async def predict(request: Request) -> Response:
-        content_type, body, ticket = arrival(request)
-        wanted = asked(request, ticket.deadline)
+        content_type, body, ticket = admitted(request)
+        query = prediction_query(request, ticket.deadline)
         picture = await one_picture(content_type, body)
         await ticket.begin()
-        return _json(await predictor.predict(picture, wanted))
+        return _json(await predictor.predict(picture, query))
 
     @app.post(
         BATCH_PATH,
@@ -130,16 +130,16 @@ def _add_prediction_routes(app: FastAPI, settings: Settings, predictor: Predicto
         openapi_extra=_several_pictures_body(),
     )
     async def predict_batch(request: Request) -> Response:
-        content_type, body, ticket = arrival(request)
-        wanted = asked(request, ticket.deadline)
+        content_type, body, ticket = admitted(request)
+        query = prediction_query(request, ticket.deadline)
         pictures = await several_pictures(content_type, body, settings.max_batch_images)
         await ticket.begin(len(pictures))
-        return _json(BatchPrediction(results=await predictor.predict_batch(pictures, wanted)))
+        return _json(BatchPrediction(results=await predictor.predict_batch(pictures, query)))
 
     return {PICTURE_PATH: predict, BATCH_PATH: predict_batch}
 
 
-def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics, entrance: Entrance) -> None:
+def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics, services: RequestServices) -> None:
     @app.get(
         "/models", operation_id="models", summary="What is served", responses=_problems([ErrorCode.MODEL_NOT_READY])
     )
@@ -158,7 +158,7 @@ def _add_status_routes(app: FastAPI, predictor: Predictor, metrics: Metrics, ent
         responses={503: {"model": Readiness, "description": "Some backbones cannot answer yet."}},
     )
     async def readyz() -> Response:
-        readiness = READINESS if entrance.drain.begun else await predictor.readiness()
+        readiness = NOT_READY if services.drain.begun else await predictor.readiness()
         return _json(readiness, 503 if readiness.waiting_for else 200)
 
     @app.get("/metrics", operation_id="metrics", summary="Prometheus metrics", response_class=Response)
@@ -212,7 +212,7 @@ def _body(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(codes: Sequence[ErrorCode]) -> dict[int | str, dict[str, Any]]:
-    """How a route's errors are documented, by status."""
+    """Return the OpenAPI documentation of a route's errors, by HTTP status."""
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(FAULTS[code].http, []).append(code)

@@ -16,7 +16,7 @@ import grpc
 from affect_contract.errors import FAULTS, AffectError, DeadlineExceeded, ErrorCode, Internal, InvalidRequest
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_HEADER, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_serving.core.deadline import Deadline
-from affect_serving.core.request_services import Entrance
+from affect_serving.core.request_services import RequestServices
 from affect_serving.http.errors import INTERNAL_DETAIL
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics, Rejection
@@ -57,10 +57,10 @@ class RpcGate(grpc.aio.ServerInterceptor):
         self._settings = settings
         self._guarded: dict[str, Any] = {}
 
-    def open(self, metrics: Metrics, entrance: Entrance) -> None:
+    def open(self, metrics: Metrics, services: RequestServices) -> None:
         """Take calls from now on; a server has to be made with its interceptors, before there is anything to let in."""
         self._metrics = metrics
-        self._entrance = entrance
+        self._services = services
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -91,9 +91,9 @@ class RpcGate(grpc.aio.ServerInterceptor):
     ) -> Callable[[Any, Any], Awaitable[Any]]:
         async def guarded(requests: AsyncIterator[Any], context: Any) -> Any:
             async with self._answering(context, route) as call:
-                ticket = self._entrance.admission.enter(call.deadline)
+                ticket = self._services.admission.enter(call.deadline)
                 try:
-                    with ticket.while_it_comes():
+                    with ticket.receiving():
                         request = await self._message(requests, call.deadline)
                     await ticket.begin()
                     return await behaviour(request, context)
@@ -147,8 +147,8 @@ class RpcGate(grpc.aio.ServerInterceptor):
         started = time.perf_counter()
         status, code = grpc.StatusCode.OK, ""
         try:
-            with self._entrance.tracing.request(route.lstrip("/")):
-                call.key_name = self._entrance.keys.check(metadata.get("authorization", ""))
+            with self._services.tracing.request(route.lstrip("/")):
+                call.key_name = self._services.keys.check(metadata.get("authorization", ""))
                 yield call
         except AffectError as exc:
             status, code = status_of(exc), exc.code
@@ -169,7 +169,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
     def record(self, call: RpcCall, status: grpc.StatusCode, code: str, seconds: float) -> None:
         """Count and log an answer."""
         self._metrics.answered(call.route, status.name, code, seconds)
-        self._entrance.access_log.record(
+        self._services.access_log.record(
             call.route, status.name, code, seconds, call.key_name, failed=code in _FAULTS_OF_THE_SERVICE
         )
 

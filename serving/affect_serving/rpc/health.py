@@ -47,7 +47,7 @@ class HealthFollowsReadiness:
         while not self._drain.begun:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY_S):
-                    await self._drain.told()
+                    await self._drain.wait_begun()
             await self._update()
 
     async def _update(self) -> None:

@@ -12,7 +12,7 @@ from affect_contract.proto.affect.v1 import affect_pb2_grpc
 from affect_serving.addresses import url_host
 from affect_serving.core.backend import ServingError
 from affect_serving.core.predictor import Predictor
-from affect_serving.core.request_services import Entrance
+from affect_serving.core.request_services import RequestServices
 from affect_serving.rpc.gate import RpcGate
 from affect_serving.rpc.health import HealthFollowsReadiness
 from affect_serving.rpc.service import SERVICE, AffectService
@@ -68,13 +68,13 @@ async def bound_server(settings: Settings) -> AsyncIterator[tuple[Server, int]]:
 
 @asynccontextmanager
 async def serving_calls(
-    server: Server, settings: Settings, predictor: Predictor, metrics: Metrics, entrance: Entrance
+    server: Server, settings: Settings, predictor: Predictor, metrics: Metrics, services: RequestServices
 ) -> AsyncIterator[None]:
     """Answer on a bound server; at the end what is under way may finish."""
-    server.gate.open(metrics, entrance)
-    service = AffectService(settings, predictor, entrance, server.gate)
+    server.gate.open(metrics, services)
+    service = AffectService(settings, predictor, services, server.gate)
     affect_pb2_grpc.add_AffectServiceServicer_to_server(service, server.grpc)
-    async with HealthFollowsReadiness(predictor, metrics, entrance.drain, (SERVICE,)) as follower:
+    async with HealthFollowsReadiness(predictor, metrics, services.drain, (SERVICE,)) as follower:
         follower.add_to(server.grpc)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server.grpc)
         await server.grpc.start()

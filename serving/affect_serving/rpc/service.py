@@ -11,10 +11,10 @@ import grpc
 from affect_contract.errors import AffectError, Internal, ModelNotReady
 from affect_contract.messages import prediction_to_proto
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
-from affect_serving.core.admission import ENDING
+from affect_serving.core.admission import SHUTTING_DOWN
 from affect_serving.core.deadline import Deadline
-from affect_serving.core.predictor import Asked, Predictor, select_version
-from affect_serving.core.request_services import Entrance
+from affect_serving.core.predictor import PredictionQuery, Predictor, select_version
+from affect_serving.core.request_services import RequestServices
 from affect_serving.http.errors import INTERNAL_DETAIL
 from affect_serving.rpc.gate import RpcCall, RpcGate, current_call, status_of
 from affect_serving.settings import Settings
@@ -30,10 +30,10 @@ _log = logging.getLogger(__name__)
 class AffectService(affect_pb2_grpc.AffectServiceServicer):
     """The service over a predictor, behind a gate."""
 
-    def __init__(self, settings: Settings, predictor: Predictor, entrance: Entrance, gate: RpcGate) -> None:
+    def __init__(self, settings: Settings, predictor: Predictor, services: RequestServices, gate: RpcGate) -> None:
         self._deadline_s = settings.deadline_ms / 1000
         self._predictor = predictor
-        self._admission = entrance.admission
+        self._admission = services.admission
         self._gate = gate
 
     async def Predict(  # noqa: N802 - the name of the method
@@ -81,7 +81,7 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
             closed.cancel()
             all_answered.cancel()
         if self._admission.closed.is_set():
-            raise ModelNotReady(ENDING, retry_after_s=1.0)
+            raise ModelNotReady(SHUTTING_DOWN, retry_after_s=1.0)
 
     async def _predict(
         self, request: affect_pb2.PredictRequest, call: RpcCall, deadline: Deadline
@@ -90,8 +90,8 @@ class AffectService(affect_pb2_grpc.AffectServiceServicer):
         selector = select_version(
             request.version if choice == "version" else None, request.label if choice == "label" else None
         )
-        asked = Asked(call.request_id, deadline, request.backbone or None, selector)
-        return prediction_to_proto(await self._predictor.predict(request.image, asked))
+        query = PredictionQuery(call.request_id, deadline, request.backbone or None, selector)
+        return prediction_to_proto(await self._predictor.predict(request.image, query))
 
     async def _stream_answer(self, item: affect_pb2.StreamRequest, call: RpcCall) -> affect_pb2.StreamResponse:
         started = time.perf_counter()

@@ -1,1 +1,1 @@
-"""What operators see of the gateway: metrics, logs and traces."""
+"""The gateway's telemetry for operators: metrics, logs and traces."""

@@ -1,4 +1,4 @@
-"""Lines of the log: text, or a JSON document each, with the request that they belong to; and the access log."""
+"""The log: its format, text or JSON with the id of the current request, and the access log."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from affect_serving.telemetry.request_context import current_request
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _FIELDS: Final = "fields"
-"""Where a record keeps what JSON states beside its message."""
+"""The attribute of a record with further fields for its JSON document."""
 
 _STDERR: Final = 2
 
@@ -20,10 +20,10 @@ _access: Final = logging.getLogger("affect.access")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON document a line."""
+    """Formats each record as a JSON document on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The document of a record."""
+        """Return the JSON document for a record."""
         document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -38,38 +38,38 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(document, ensure_ascii=False)
 
 
-def configure(settings: Settings) -> None:
-    """Send the log of this process to stderr as the settings say."""
+def configure_logging(settings: Settings) -> None:
+    """Send the log of this process to stderr, in the format and from the level that the settings say."""
     handler = LogWriter(_STDERR)
     handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else logging.Formatter(_TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
-    # Warns of each broken form; a stranger's form writes nothing into the log.
+    # It warns of every broken form: callers must not be able to fill the log with that.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 class AccessLog:
-    """One line for a share of the requests, and for each that failed by a fault of the service.
+    """Logs one line for a sample of the requests, and for every request that failed by a fault of the service.
 
-    It names routes, never paths or queries as they came, and keys by their names: nothing of a stranger's making
-    but the request's id, which is printable and short.
+    Lines name routes, never paths or queries as sent, and keys by their names. The only text from the caller is the
+    request's id, which is short and printable.
 
     Args:
-        sample: the share, from 0 to 1.
+        sample: the fraction of requests to log, from 0 to 1.
     """
 
     def __init__(self, sample: float) -> None:
         self._sample = sample
 
     def record(self, route: str, status: str, code: str, seconds: float, key: str, *, failed: bool) -> None:
-        """Log a request, perhaps.
+        """Log a request that is over, if it failed or falls into the sample.
 
         Args:
-            route: its route or method.
+            route: the HTTP route or gRPC method.
             status: the HTTP or gRPC status.
-            code: the error's code; empty where there is none.
-            seconds: how long it took.
-            key: the name of the caller's key; empty where there is none.
-            failed: whether by a fault of the service.
+            code: the code of the error; empty if there was none.
+            seconds: the time from the request's head to the end of its answer.
+            key: the name of the caller's API key; empty if none was required.
+            failed: whether the request failed by a fault of the service.
         """
         if not failed and (not self._sample or random.random() >= self._sample):  # noqa: S311 - a sample is no secret
             return

@@ -1,4 +1,4 @@
-"""What the gateway counts and times, for Prometheus."""
+"""The gateway's Prometheus metrics: what it counts and times."""
 
 import platform
 import time
@@ -17,18 +17,18 @@ from affect_contract.schemas import Prediction
 from affect_serving.telemetry.buckets import SECONDS
 from affect_serving.telemetry.version_metrics import VersionMetrics
 
-_AFFECT: Final = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-"""Upper bounds over [-1, 1]."""
+_SCORES: Final = (-0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Buckets for scalar outputs such as valence, over [-1, 1]."""
 
 
 class Rejection(StrEnum):
-    """Why a request got no work done for it."""
+    """The reasons for which requests are refused before any work; the values of the metric's label ``reason``."""
 
     UNAUTHORIZED = "unauthorized"
     TOO_LARGE = "too_large"
     QUEUE_FULL = "queue_full"
     TOO_LATE = "too_late"
-    """Its turn would have come after its deadline."""
+    """The deadline would have passed before the request's turn."""
     BODY_BYTES = "body_bytes"
     BODY_TIMEOUT = "body_timeout"
     CONNECTIONS = "connections"
@@ -36,7 +36,7 @@ class Rejection(StrEnum):
 
 
 class Metrics:
-    """One gateway's metrics, in a registry of their own."""
+    """The metrics of one gateway, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -50,9 +50,9 @@ class Metrics:
             "code",
         )
         self.in_flight = self._gauge("affect_requests_in_flight", "Pictures that are worked on.")
-        self.queued = self._gauge("affect_requests_queued", "Requests let in whose work has not begun.")
+        self.queued = self._gauge("affect_requests_queued", "Requests admitted whose work has not begun.")
         self.queue_seconds = self._histogram(
-            "affect_queue_seconds", "Time from a whole body to the begin of work on it."
+            "affect_queue_seconds", "Time from a complete body to the start of work on it."
         )
         self.rejections = self._counter("affect_rejected", "Requests refused before any work, by reason.", "reason")
         self.body_bytes = self._gauge("affect_body_bytes", "Bytes that the bodies of HTTP requests hold.")
@@ -71,51 +71,54 @@ class Metrics:
             "backbone", "version", "expression",
         )  # fmt: skip
         self.scalars = {
-            one.name: self._affect(
+            one.name: self._score_histogram(
                 f"affect_{one.name}", f"{one.name.capitalize()} of the answers, by backbone and version."
             )
             for one in SCALARS
         }
-        self.ready = self._gauge("affect_ready", "1 while every backbone can answer and the gateway is not to end.")
+        self.ready = self._gauge(
+            "affect_ready", "1 while every backbone can answer and the gateway is not shutting down."
+        )
         self.api_keys = self._gauge("affect_api_keys", "Keys that are accepted; 0 where none is needed.")
         self.api_keys_failures = self._counter(
             "affect_api_keys_reload_failures", "Times that a changed file of keys could not be used."
         )
-        build = self._gauge("affect_build_info", "What runs here.", "version", "python")
+        build = self._gauge("affect_build_info", "Versions of the gateway and of Python.", "version", "python")
         build.labels(version("affect-serving"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
         for reason in Rejection:
             self.rejections.labels(reason)
         self.versions = VersionMetrics(self.registry)
-        # Asking for a labelled child costs as much as counting in it.
-        self._of_request = lru_cache(maxsize=1024)(self._find_of_request)
-        self._of_backend = lru_cache(maxsize=256)(self.backend_seconds.labels)
-        self._of_model = lru_cache(maxsize=256)(self._find_of_model)
+        # Looking up a labelled child costs as much as counting in it, so the children are cached.
+        self._request_children = lru_cache(maxsize=1024)(self._find_request_children)
+        self._backend_child = lru_cache(maxsize=256)(self.backend_seconds.labels)
+        self._answer_children = lru_cache(maxsize=256)(self._find_answer_children)
 
     def rejected(self, reason: Rejection) -> None:
-        """Count a refusal."""
+        """Count a request that is refused before any work."""
         self.rejections.labels(reason).inc()
 
     def answered(self, route: str, status: str, code: str, seconds: float) -> None:
         """Count and time a request that is over."""
-        requests, request_seconds = self._of_request(route, status, code)
+        requests, request_seconds = self._request_children(route, status, code)
         requests.inc()
         request_seconds.observe(seconds)
 
     @contextmanager
-    def asking(self, backbone: str) -> Iterator[list[int]]:
-        """Time what models take; the list is for the versions that answer."""
+    def time_models(self, backbone: str) -> Iterator[list[int]]:
+        """Time a call of a backbone's models; the caller adds the versions that answered to the list."""
         started = time.perf_counter()
         versions: list[int] = []
         try:
             yield versions
         finally:
-            self._of_backend(backbone, _one(versions)).observe(time.perf_counter() - started)
+            self._backend_child(backbone, _single_version(versions)).observe(time.perf_counter() - started)
 
     def predicted(self, predictions: Sequence[Prediction]) -> None:
-        """Count what was answered, so that it can be seen when pictures or answers drift."""
+        """Count predictions by expression and score, so that a drift of pictures or answers shows."""
         for prediction in predictions:
-            expressions, scalars = self._of_model(prediction.model.backbone, _one(prediction.model.versions.values()))
+            version_ = _single_version(prediction.model.versions.values())
+            expressions, scalars = self._answer_children(prediction.model.backbone, version_)
             if prediction.expression is not None:
                 expressions[prediction.expression].inc()
             for name, histogram in scalars.items():
@@ -124,13 +127,13 @@ class Metrics:
                     histogram.observe(value)
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
-    def _find_of_request(self, route: str, status: str, code: str) -> tuple[Counter, Histogram]:
+    def _find_request_children(self, route: str, status: str, code: str) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, status, code), self.request_seconds.labels(route, code)
 
-    def _find_of_model(self, backbone: str, version_: str) -> tuple[dict[str, Counter], dict[str, Histogram]]:
+    def _find_answer_children(self, backbone: str, version_: str) -> tuple[dict[str, Counter], dict[str, Histogram]]:
         expressions = {label: self.predictions.labels(backbone, version_, label) for label in LABELS}
         return expressions, {name: one.labels(backbone, version_) for name, one in self.scalars.items()}
 
@@ -143,10 +146,10 @@ class Metrics:
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(name, text, labels, buckets=SECONDS, registry=self.registry)
 
-    def _affect(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, ("backbone", "version"), buckets=_AFFECT, registry=self.registry)
+    def _score_histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, ("backbone", "version"), buckets=_SCORES, registry=self.registry)
 
 
-def _one(versions: Iterable[int]) -> str:
-    """The version of some models, one publish having one for all of them; empty where there is none."""
+def _single_version(versions: Iterable[int]) -> str:
+    """Return the version of models that answer together, normally the same for all; empty where there is none."""
     return str(max(versions, default=""))

@@ -1,4 +1,4 @@
-"""W3C Trace Context: who asked, in the headers of whoever is asked next.
+"""W3C Trace Context: the headers by which a request carries its trace from one service to the next.
 
 Source: https://www.w3.org/TR/trace-context/ (level 1).
 """
@@ -6,7 +6,7 @@ Source: https://www.w3.org/TR/trace-context/ (level 1).
 import re
 from typing import Final, NamedTuple
 
-from affect_serving.telemetry.request_ids import new_name
+from affect_serving.telemetry.request_ids import random_hex
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -20,33 +20,33 @@ class TraceContext(NamedTuple):
     """The trace that a request belongs to."""
 
     trace_id: str
-    """32 hexadecimal digits."""
+    """The trace, as 32 hexadecimal digits."""
     parent_id: str
-    """16 hexadecimal digits: the span that asks."""
+    """The calling span, as 16 hexadecimal digits."""
     flags: str
-    """2 hexadecimal digits; the last bit says whether the caller records the trace."""
+    """Flags, as 2 hexadecimal digits; the last bit says whether the caller records the trace."""
     state: str = ""
-    """What vendors add, passed on as it came."""
+    """The header ``tracestate`` with data of tracing vendors, passed on unchanged."""
     is_callers: bool = False
-    """Whether the caller stated it."""
+    """Whether the trace was stated by the caller, not made here."""
 
     @property
     def traceparent(self) -> str:
-        """The header."""
+        """The value of the header ``traceparent``."""
         return f"00-{self.trace_id}-{self.parent_id}-{self.flags}"
 
 
 def trace_context(traceparent: str, tracestate: str = "") -> TraceContext:
-    """The caller's trace, or where it states none that is valid, a new one that nobody records."""
+    """Return the trace in the caller's headers; without a valid one, a new trace that is not recorded."""
     match = _FORM.fullmatch(traceparent)
     if not match or not _is_valid(*match.groups()):
-        return TraceContext(new_name(32), new_name(16), "00")
+        return TraceContext(random_hex(32), random_hex(16), "00")
     _, trace_id, parent_id, flags, _ = match.groups()
     return TraceContext(trace_id, parent_id, flags, tracestate if _STATE.fullmatch(tracestate) else "", is_callers=True)
 
 
 def _is_valid(version: str, trace_id: str, parent_id: str, _flags: str, more: str | None) -> bool:
-    # Later versions may say more; of the first, that makes a header that is none.
+    # Later versions of the format may have further parts; in version 00 they make the header invalid.
     return (
         version != _NO_VERSION
         and trace_id.strip("0") != ""

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans, where a collector is configured; without one nothing of it is imported or done."""
+"""OpenTelemetry spans, sent to a collector if one is configured; without one OpenTelemetry is not even imported."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,41 +16,41 @@ _PATH: Final = "/v1/traces"
 
 
 class Span:
-    """What is recorded of a request or a part of it; of nothing, where nothing is."""
+    """A span of a request or of a part of it; this base class records nothing."""
 
     def failed(self, code: str) -> None:
-        """Say with which error it ended; empty where with none."""
+        """Record the code of the error that ended the span; an empty code stands for no error."""
 
 
 _NOT_RECORDED: Final = nullcontext(Span())
 
 
 class Tracing(Protocol):
-    """Records what requests do."""
+    """Records spans of requests."""
 
     def request(self, name: str) -> AbstractContextManager[Span]:
-        """The span of the current request, a child of the caller's."""
+        """Open the span of the current request, a child of the caller's span."""
 
     def close(self) -> None:
-        """Send what is recorded and not sent yet."""
+        """Send the spans that have not been sent yet."""
 
 
 class NoTracing:
-    """Records nothing."""
+    """Records no spans, where no collector is configured."""
 
     def request(self, name: str) -> AbstractContextManager[Span]:  # noqa: ARG002
-        """See `Tracing.request`."""
+        """Return a span that records nothing."""
         return _NOT_RECORDED
 
     def close(self) -> None:
-        """See `Tracing.close`."""
+        """Do nothing: there are no spans to send."""
 
 
 class OpenTelemetryTracing:
     """Sends spans to a collector, in batches, from a thread of its own.
 
     Args:
-        endpoint: URL of its OTLP over HTTP, like ``http://collector:4318``.
+        endpoint: the URL at which the collector takes OTLP over HTTP, such as ``http://collector:4318``.
 
     Raises:
         ServingError: the extra ``tracing`` is not installed.
@@ -73,18 +73,18 @@ class OpenTelemetryTracing:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
         self._tracer = self._provider.get_tracer(_SERVICE)
         self._propagator = TraceContextTextMapPropagator()
-        self._of_server = trace.SpanKind.SERVER
+        self._server_kind = trace.SpanKind.SERVER
 
     @contextmanager
     def request(self, name: str) -> Iterator[Span]:
-        """See `Tracing.request`."""
+        """Open the span of the current request, a child of the caller's span."""
         request = current_request.get()
         trace = request.trace if request else None
         carrier = {TRACEPARENT: trace.traceparent, TRACESTATE: trace.state} if trace and trace.is_callers else {}
         token = _tracer.set(self._tracer)
         try:
-            with _recorded(
-                self._tracer, name, context=self._propagator.extract(carrier), kind=self._of_server,
+            with _recorded_span(
+                self._tracer, name, context=self._propagator.extract(carrier), kind=self._server_kind,
                 attributes={"affect.request_id": request.request_id} if request else {},
             ) as span:  # fmt: skip
                 yield span
@@ -92,7 +92,7 @@ class OpenTelemetryTracing:
             _tracer.reset(token)
 
     def close(self) -> None:
-        """See `Tracing.close`."""
+        """Send the spans that have not been sent yet, and stop the thread."""
         self._provider.shutdown()
 
 
@@ -100,27 +100,28 @@ _tracer: Final[ContextVar[Any]] = ContextVar("tracer", default=None)
 
 
 class _RecordedSpan(Span):
-    """Holds codes and names alone: an exception's text might quote a request."""
+    """A span that is sent to the collector; it holds error codes, never messages, which might quote a request."""
 
     def __init__(self, recorded: Any) -> None:
         self._recorded = recorded
 
     def failed(self, code: str) -> None:
-        """See `Span.failed`."""
         if code:
             self._recorded.set_attribute("affect.code", str(code))
             self._recorded.set_attribute("error.type", str(code))
 
 
 @contextmanager
-def _recorded(tracer: Any, name: str, **options: Any) -> Iterator[Span]:
-    """Open a span, and make it the parent of what is asked of others meanwhile."""
+def _recorded_span(tracer: Any, name: str, **options: Any) -> Iterator[Span]:
+    """Open a span, and make it the parent of calls to other services that are made inside."""
     with tracer.start_as_current_span(
         name, record_exception=False, set_status_on_exception=False, **options
     ) as recorded:
         span = _RecordedSpan(recorded)
         request = current_request.get()
-        token = current_request.set(request._replace(trace=_of(recorded, request.trace.state))) if request else None
+        token = (
+            current_request.set(request._replace(trace=_trace_of(recorded, request.trace.state))) if request else None
+        )
         try:
             yield span
         except BaseException as exc:
@@ -131,22 +132,22 @@ def _recorded(tracer: Any, name: str, **options: Any) -> Iterator[Span]:
                 current_request.reset(token)
 
 
-def _of(recorded: Any, state: str) -> TraceContext:
+def _trace_of(recorded: Any, state: str) -> TraceContext:
     context = recorded.get_span_context()
     flags = f"{context.trace_flags:02x}"
     return TraceContext(f"{context.trace_id:032x}", f"{context.span_id:016x}", flags, state, is_callers=False)
 
 
 def span(name: str, **attributes: str | int) -> AbstractContextManager[Span]:
-    """A part of the current request, recorded where its request is."""
+    """Open a span for a part of the current request, which is recorded if the request's own span is."""
     tracer = _tracer.get()
-    return _NOT_RECORDED if tracer is None else _recorded(tracer, name, attributes=attributes)
+    return _NOT_RECORDED if tracer is None else _recorded_span(tracer, name, attributes=attributes)
 
 
 def create_tracing(settings: Settings) -> Tracing:
-    """What the settings name.
+    """Create the tracing that the settings name.
 
     Raises:
-        ServingError: it is not installed.
+        ServingError: a collector is configured, but OpenTelemetry is not installed.
     """
     return OpenTelemetryTracing(settings.otlp_endpoint) if settings.otlp_endpoint else NoTracing()

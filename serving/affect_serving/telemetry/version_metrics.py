@@ -1,4 +1,4 @@
-"""What Prometheus is told of versions: which there are, which carry a label, and how each label answers."""
+"""Prometheus metrics of model versions: which there are, which carry a label, and how each label answers."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from affect_serving.telemetry.buckets import SECONDS
 
 
 class VersionMetrics:
-    """Series by model, version and label; those of what is not served any more end."""
+    """Metrics by model, version and label; series of versions that are no longer served are removed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._available = Gauge(
@@ -25,22 +25,22 @@ class VersionMetrics:
         )
         self._failed = Gauge(
             "affect_model_version_failed",
-            "Whether a version is there and never asked, because it does not load or is not what the contract says.",
+            "Whether a version is present but gets no requests, because it does not load or does not fit the contract.",
             ("model", "version"),
             registry=registry,
         )
         self._labelled = Gauge(
             "affect_model_label_version", "The version that carries a label.", ("model", "label"), registry=registry
         )
-        self._troubled = Gauge(
+        self._has_problem = Gauge(
             "affect_models_trouble",
-            "Whether something of the models directory cannot be followed; GET /models says what.",
+            "Whether a part of the models directory cannot be followed; GET /models says why.",
             registry=registry,
         )
         self._answers = Counter(
             "affect_label_answers",
-            "Calls of a backbone's models by the label that was asked, its own requests and its share alike; no label "
-            "where a version was asked for.",
+            "Calls of a backbone's models by label, counting requests for the label and its share of all others; the "
+            "label is empty where a version was asked for.",
             ("backbone", "label", "code"),
             registry=registry,
         )
@@ -51,17 +51,17 @@ class VersionMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        # Asking for a labelled child costs as much as counting in it.
-        self._answers_of = lru_cache(maxsize=256)(self._answers.labels)
-        self._seconds_of = lru_cache(maxsize=256)(self._seconds.labels)
-        self._noted: Catalog | None = None
+        # Looking up a labelled child costs as much as counting in it, so the children are cached.
+        self._answers_child = lru_cache(maxsize=256)(self._answers.labels)
+        self._seconds_child = lru_cache(maxsize=256)(self._seconds.labels)
+        self._last_catalog: Catalog | None = None
 
-    def note(self, catalog: Catalog, trouble: str) -> None:
-        """Take in what is served now."""
-        self._troubled.set(bool(trouble))
-        if catalog is self._noted:
+    def update(self, catalog: Catalog, problem: str) -> None:
+        """Set the gauges to the versions that are served now, and to the backend's ``problem``, empty if none."""
+        self._has_problem.set(bool(problem))
+        if catalog is self._last_catalog:
             return
-        self._noted = catalog
+        self._last_catalog = catalog
         for gauge in (self._available, self._failed, self._labelled):
             gauge.clear()
         for model, versions in catalog.items():
@@ -72,8 +72,8 @@ class VersionMetrics:
                     self._labelled.labels(model.name, label).set(one.number)
 
     @contextmanager
-    def answering(self, backbone: str, selector: Selector) -> Iterator[None]:
-        """Count and time one call of the models that a selector was routed to."""
+    def observe_call(self, backbone: str, selector: Selector) -> Iterator[None]:
+        """Count and time one call of a backbone's models, under the label that it was routed by."""
         label = "" if selector.version is not None else selector.label or STABLE
         started = time.perf_counter()
         code = "cancelled"
@@ -85,5 +85,5 @@ class VersionMetrics:
         else:
             code = ""
         finally:
-            self._answers_of(backbone, label, code).inc()
-            self._seconds_of(backbone, label).observe(time.perf_counter() - started)
+            self._answers_child(backbone, label, code).inc()
+            self._seconds_child(backbone, label).observe(time.perf_counter() - started)

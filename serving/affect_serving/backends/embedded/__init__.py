@@ -1,1 +1,1 @@
-"""The models directory run inside the gateway by OpenVINO."""
+"""The embedded backend: OpenVINO runs the models directory inside the gateway's process."""

@@ -1,4 +1,7 @@
-"""What an embedded gateway offers: from the entries of `models.config`, and what became of loading their versions."""
+"""Catalogs of the embedded backend, from the entries of `models.config` and the outcome of loading their versions.
+
+All functions are pure: they take catalogs, and return new ones.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -15,7 +18,7 @@ Key = tuple[ServedModel, int]
 
 
 def offered(entries: store.Entries, backbones: Iterable[BackboneName]) -> Catalog:
-    """All that the entries name of the backbones wanted, or of all, as if it were loaded."""
+    """Return the versions that the entries name, as if all were loaded; of ``backbones`` only, if any are given."""
     wanted = tuple(backbones) or tuple(BACKBONES)
     return {
         MODELS[name]: tuple(_version(entry, number) for number in entry.versions)
@@ -25,7 +28,7 @@ def offered(entries: store.Entries, backbones: Iterable[BackboneName]) -> Catalo
 
 
 def needed(catalog: Catalog) -> list[Key]:
-    """The versions that some request can be routed to."""
+    """Return the versions that some request can be routed to."""
     keys: dict[Key, None] = {}
     for backbone in served_backbones(catalog):
         for selector in _selectors(catalog, backbone):
@@ -36,8 +39,8 @@ def needed(catalog: Catalog) -> list[Key]:
     return list(keys)
 
 
-def without_failed(catalog: Catalog, failures: Mapping[Key, str]) -> Catalog:
-    """The same, with the versions that do not load marked as such, so that others are routed to in their place."""
+def with_failures(catalog: Catalog, failures: Mapping[Key, str]) -> Catalog:
+    """Return the catalog with failed versions marked by their problem, so that requests are routed past them."""
     return {
         model: tuple(
             one._replace(state=END, problem=failures[model, one.number]) if (model, one.number) in failures else one
@@ -48,7 +51,7 @@ def without_failed(catalog: Catalog, failures: Mapping[Key, str]) -> Catalog:
 
 
 def limited_to(catalog: Catalog, keys: Iterable[Key]) -> Catalog:
-    """The versions with these keys, and no others."""
+    """Return the catalog reduced to the versions with these keys."""
     kept = set(keys)
     chosen = {
         model: tuple(one for one in versions if (model, one.number) in kept) for model, versions in catalog.items()
@@ -56,34 +59,36 @@ def limited_to(catalog: Catalog, keys: Iterable[Key]) -> Catalog:
     return {model: versions for model, versions in chosen.items() if versions}
 
 
-def announced(before: Catalog, coming: Iterable[Key]) -> Catalog:
-    """What is served, and beside it what is being loaded of the same backbones."""
+def with_loading(before: Catalog, keys: Iterable[Key]) -> Catalog:
+    """Return the catalog with the versions that are being loaded added, for backbones that it has already."""
     loading: dict[ServedModel, tuple[Version, ...]] = {}
-    for model, number in coming:
+    for model, number in keys:
         loading[model] = (*loading.get(model, ()), Version(number, LOADING, ()))
-    return _beside(before, {model: several for model, several in loading.items() if model.backbone in _of(before)})
+    served = served_backbones(before)
+    return _combined(before, {model: several for model, several in loading.items() if model.backbone in served})
 
 
-def settled(before: Catalog, after: Catalog) -> Catalog:
-    """What is served from now on: ``after``, but for the backbones that it would take an answer from.
+def merged(before: Catalog, after: Catalog) -> Catalog:
+    """Return the catalog to serve from now on: ``after``, except for backbones that would lose an answer by it.
 
-    A label that could be answered before must be answered after, or the backbone stays as it was; what is new of it
-    is listed beside that, without labels. A backbone that never answered, and cannot now, is left out.
+    A backbone loses an answer if a label that requests could use before fails after, although ``after`` has it still.
+    Such a backbone stays as it was, and its new versions are listed beside that without labels. A backbone that could
+    not answer before and cannot now is left out.
     """
     result: Catalog = {}
     for backbone in served_backbones(after):
         old, new = _only(before, backbone), _only(after, backbone)
-        if all(_routed(new, backbone, one) for one in _held(old, new, backbone)):
+        if all(_routed(new, backbone, one) for one in _selectors_to_keep(old, new, backbone)):
             chosen: Catalog = new
         else:
-            chosen = _beside(old, {model: tuple(one._replace(labels=()) for one in new[model]) for model in new})
+            chosen = _combined(old, {model: tuple(one._replace(labels=()) for one in new[model]) for model in new})
         if _can_answer(chosen, backbone):
             result = {**result, **chosen}
     return result
 
 
 def unanswered(catalog: Catalog, offer: Catalog) -> list[BackboneName]:
-    """The backbones of an offer that a catalog cannot answer for."""
+    """Return the backbones of an offer for which a catalog has no answer."""
     return [backbone for backbone in served_backbones(offer) if not _can_answer(catalog, backbone)]
 
 
@@ -102,14 +107,14 @@ def _selectors(catalog: Catalog, backbone: BackboneName) -> list[Selector]:
     ]
 
 
-def _held(old: Catalog, new: Catalog, backbone: BackboneName) -> Iterator[Selector]:
-    """What could be asked for without a version, and still can be by its name."""
-    still = {selector for selector in _selectors(new, backbone) if selector.version is None}
-    return (one for one in _selectors(old, backbone) if one in still and _routed(old, backbone, one))
+def _selectors_to_keep(old: Catalog, new: Catalog, backbone: BackboneName) -> Iterator[Selector]:
+    """Return the selectors without a version number that ``old`` can answer, and whose label ``new`` still has."""
+    known = {selector for selector in _selectors(new, backbone) if selector.version is None}
+    return (one for one in _selectors(old, backbone) if one in known and _routed(old, backbone, one))
 
 
 def _routed(catalog: Catalog, backbone: BackboneName, selector: Selector) -> list[ServedModel]:
-    """The models that answer; none where the request fails."""
+    """Return the models that answer, as `route` does, but none where the request would fail."""
     try:
         return route(catalog, backbone, selector)
     except AffectError:
@@ -117,7 +122,7 @@ def _routed(catalog: Catalog, backbone: BackboneName, selector: Selector) -> lis
 
 
 def _can_answer(catalog: Catalog, backbone: BackboneName) -> bool:
-    """Whether a request that asks for nothing in particular gets an answer."""
+    """Return whether a request that names neither a version nor a label gets an answer."""
     return bool(_routed(catalog, backbone, Selector()))
 
 
@@ -125,15 +130,11 @@ def _only(catalog: Catalog, backbone: BackboneName) -> dict[ServedModel, tuple[V
     return {model: versions for model, versions in catalog.items() if model.backbone == backbone}
 
 
-def _of(catalog: Catalog) -> set[BackboneName]:
-    return set(served_backbones(catalog))
-
-
-def _beside(catalog: Catalog, more: Catalog) -> Catalog:
-    """Both, in order; of a version in both, what ``catalog`` says."""
-    merged = dict(catalog)
+def _combined(catalog: Catalog, more: Catalog) -> Catalog:
+    """Return the versions of both catalogs, ascending; a version in both is taken from ``catalog``."""
+    combined = dict(catalog)
     for model, versions in more.items():
         known = {one.number for one in catalog.get(model, ())}
         added = (one for one in versions if one.number not in known)
-        merged[model] = tuple(sorted((*catalog.get(model, ()), *added)))
-    return merged
+        combined[model] = tuple(sorted((*catalog.get(model, ()), *added)))
+    return combined

@@ -1,7 +1,7 @@
-"""One SavedModel compiled by OpenVINO, with the threads that run it.
+"""A SavedModel compiled by OpenVINO, with the threads that run it.
 
-Each processor is a stream that runs one picture at a time on one thread: batches gain nothing on processors,
-their intermediate results no longer fit the caches. Two requests a stream keep it busy while Python hands over.
+Each processor runs one stream, of one picture at a time on one thread. Batches are not faster on a CPU, because their
+intermediate results do not fit its caches. Two inference requests per stream keep it busy while Python hands over.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from affect_contract.preprocess import SHAPE
 from affect_contract.signatures import IMAGES_INPUT
 from affect_registry.store import SAVED_MODEL_FILE
 from affect_serving.core.backend import ServingError
-from affect_serving.core.cpus import give_way
+from affect_serving.core.cpus import lower_thread_priority
 from affect_serving.settings import EmbeddedPrecision
 
-_REQUESTS_A_STREAM: Final = 2
-"""With one, a tenth of the processors idled while finished requests waited for Python's lock."""
+_REQUESTS_PER_STREAM: Final = 2
+"""Inference requests per stream; with one, processors idled a tenth of the time, waiting for Python's lock."""
 _MAX_WAITING: Final = 256
-"""Pictures that may wait for one model; more would only wait past any deadline."""
+"""Pictures that may wait for one model; any more would wait longer than any deadline."""
 
 _DEVICE: Final = "CPU"
 _PRECISIONS: Final = {EmbeddedPrecision.F32: openvino.Type.f32, EmbeddedPrecision.BF16: openvino.Type.bf16}
@@ -36,14 +36,14 @@ _log = logging.getLogger(__name__)
 
 
 class LoadError(Exception):
-    """A SavedModel that cannot be served; the text says what is wrong with it."""
+    """A SavedModel cannot be served; the message says what is wrong with it."""
 
 
 def runtime(precision: EmbeddedPrecision) -> openvino.Core:
-    """The OpenVINO runtime.
+    """Return the OpenVINO runtime.
 
     Raises:
-        ServingError: the processor has no such arithmetic.
+        ServingError: the processor does not support the precision.
     """
     core = openvino.Core()
     capabilities = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
@@ -53,16 +53,22 @@ def runtime(precision: EmbeddedPrecision) -> openvino.Core:
 
 
 class OpenVinoModel:
-    """A loaded model; `run` may be called from any number of tasks of one event loop."""
+    """A loaded model; any number of tasks of one event loop may call `run`.
+
+    Args:
+        compiled: the compiled model.
+        name: the model's name, for messages.
+        streams: the number of pictures that run at the same time.
+    """
 
     def __init__(self, compiled: openvino.CompiledModel, name: str, streams: int) -> None:
         self._compiled = compiled
         self._name = name
         self._waiting = 0
         self._local = threading.local()
-        # Nothing here refers back to the model, so that its memory is free as soon as nobody asks for it.
+        # The threads hold no reference to this object, so that its memory is freed with the last reference to it.
         self._pool = ThreadPoolExecutor(
-            streams * _REQUESTS_A_STREAM,
+            streams * _REQUESTS_PER_STREAM,
             thread_name_prefix=name,
             initializer=_prepare_thread,
             initargs=(self._local, compiled),
@@ -72,14 +78,21 @@ class OpenVinoModel:
     def load(
         cls, core: openvino.Core, directory: Path, model: ServedModel, *, precision: EmbeddedPrecision, cpus: int
     ) -> Self:
-        """Read, check and compile one version directory, and run it once.
+        """Read, check and compile the SavedModel in a version's directory, and run it once.
+
+        Args:
+            core: the OpenVINO runtime.
+            directory: the version's directory.
+            model: the model of the contract that it must be a version of.
+            precision: the arithmetic to run it in.
+            cpus: the number of processors to use.
 
         Raises:
-            LoadError: it is no SavedModel, or not one of ``model``.
+            LoadError: the directory has no SavedModel, or one that does not fit ``model``.
         """
-        give_way()  # the runtime's own threads are made here
+        lower_thread_priority()  # OpenVINO starts its own threads here, which inherit the priority
         try:
-            # OpenVINO says of a file that it may not read that there is none.
+            # Of a file that cannot be read OpenVINO says that it does not exist, so try that first.
             (directory / SAVED_MODEL_FILE).open("rb").close()
         except OSError as exc:
             raise LoadError(f"{directory / SAVED_MODEL_FILE} cannot be read: {exc.strerror}") from exc
@@ -91,24 +104,30 @@ class OpenVinoModel:
                 network,
                 _DEVICE,
                 {
-                    # OpenVINO's own default on processors with bfloat16 units is bfloat16, which moves the answers.
+                    # On processors with bfloat16 units OpenVINO's default is bfloat16, which changes the answers.
                     "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
                     "NUM_STREAMS": cpus,
                     "INFERENCE_NUM_THREADS": cpus,
                     "ENABLE_CPU_PINNING": False,
                 },
             )
-            # The first inference takes a multiple of the time; no request should pay for it.
+            # The first inference takes much longer than later ones; no request should have to wait for it.
             compiled.create_infer_request().infer({IMAGES_INPUT: np.zeros((1, *SHAPE), np.uint8)})
         except RuntimeError as exc:
             raise LoadError(f"OpenVINO cannot read it: {str(exc).strip().splitlines()[-1]}") from exc
         return cls(compiled, model.name, cpus)
 
     async def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """The outputs for uint8 [n, 224, 224, 3], by name, each float32 [n, ...]; cancelled, it drops what waits.
+        """Run the model on pictures; cancelling the call drops those that have not been started.
+
+        Args:
+            images: uint8 [n, 224, 224, 3], RGB.
+
+        Returns:
+            The outputs by name, each float32 [n, ...].
 
         Raises:
-            Overloaded: too many pictures wait already.
+            Overloaded: too many pictures are waiting already.
             BackendError: the runtime failed.
         """
         if self._waiting + len(images) > _MAX_WAITING:
@@ -123,7 +142,7 @@ class OpenVinoModel:
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def close(self) -> None:
-        """Finish what is waiting and end the threads."""
+        """Run the pictures that are waiting, then stop the threads."""
         self._pool.shutdown()
 
     def _infer(self, image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -137,14 +156,14 @@ class OpenVinoModel:
 
 
 def _prepare_thread(local: threading.local, compiled: openvino.CompiledModel) -> None:
-    give_way()
+    lower_thread_priority()
     local.request = compiled.create_infer_request()
 
 
 def _check(network: openvino.Model, model: ServedModel) -> None:
-    """Hold a model against the contract."""
-    inputs = {port.any_name: _form(port) for port in network.inputs}
-    outputs = {port.any_name: _form(port) for port in network.outputs}
+    """Raise LoadError unless the network has the inputs and outputs that the contract gives for ``model``."""
+    inputs = {port.any_name: _type_and_shape(port) for port in network.inputs}
+    outputs = {port.any_name: _type_and_shape(port) for port in network.outputs}
     wanted_inputs = {IMAGES_INPUT: f"u8{['?', *SHAPE]}"}
     wanted_outputs = {output.name: f"f32{['?', *output.shape]}" for output in model.outputs}
     if inputs != wanted_inputs:
@@ -153,6 +172,6 @@ def _check(network: openvino.Model, model: ServedModel) -> None:
         raise LoadError(f"its outputs are {outputs} where {model.name} has {wanted_outputs}")
 
 
-def _form(port: Any) -> str:
+def _type_and_shape(port: Any) -> str:
     sides = [side.get_length() if side.is_static else "?" for side in port.get_partial_shape()]
     return f"{port.get_element_type().get_type_name()}{sides}"

@@ -1,1 +1,1 @@
-"""Models run by TensorFlow Serving, asked over gRPC."""
+"""The TensorFlow Serving backend: it sends pictures to a model server over gRPC."""

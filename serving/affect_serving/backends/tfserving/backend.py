@@ -80,8 +80,8 @@ class TfServingBackend:
         # A new one each time: an exception that is raised twice keeps both tracebacks.
         raise type(self._trouble)(self._trouble.detail, retry_after_s=self._trouble.retry_after_s)
 
-    def trouble(self) -> str:
-        """Nothing that the catalog does not tell: what its file says is the server's business, and told by no call."""
+    def problem(self) -> str:
+        """Return no problem: only the server knows its configuration, and it reports none over gRPC."""
         return ""
 
     async def run(

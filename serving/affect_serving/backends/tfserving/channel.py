@@ -1,4 +1,4 @@
-"""The one channel to TensorFlow Serving: who is spoken to, how, and with what limits."""
+"""The gRPC channel to TensorFlow Serving: its target, its credentials and its options."""
 
 import json
 from pathlib import Path
@@ -10,29 +10,29 @@ from affect_serving.settings import Settings
 from affect_serving.tls_files import pem
 
 _SERVICE_CONFIG: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
-"""Every address behind the name gets its share: a headless Service names all its pods."""
+"""Spreads calls over all addresses behind the host name: those of a headless Service are its pods."""
 OPTIONS: Final = (
     ("grpc.service_config", _SERVICE_CONFIG),
-    # A model server is a neighbour; a proxy of the environment would not reach it.
+    # A model server is in the same network: a proxy from the environment variables would not reach it.
     ("grpc.enable_http_proxy", 0),
-    # A server that comes back is found again within a second, one that has moved by asking DNS anew.
+    # Find a server that comes back within a second, and one that has moved by asking DNS again.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # A connection that swallows everything is given up after this; the server tolerates pings on a busy one.
+    # Give up a connection on which nothing comes back; the server tolerates pings while calls are under way.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Pings that measure bandwidth count too: while one of them is lost, for a minute by default, no keepalive is sent.
+    # gRPC sends no keepalive while a lost ping of its bandwidth estimation is outstanding, by default for a minute.
     ("grpc.http2.ping_timeout_ms", 5_000),
-    # Requests are as large as a batch is; answers are small.
+    # Requests are as large as their batch, answers are small.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", 4 * 2**20),
 )
 
 
 def open_channel(settings: Settings) -> grpc.aio.Channel:
-    """A channel to what the settings name; it connects by itself, now and after every break.
+    """Return a channel to the server that the settings name; it connects, and reconnects, by itself.
 
     Raises:
         ServingError: a TLS file cannot be read or used.

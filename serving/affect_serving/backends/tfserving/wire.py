@@ -1,4 +1,4 @@
-"""Pictures into TensorFlow Serving's requests, and outputs out of its answers."""
+"""TensorFlow Serving's messages: requests built from pictures, outputs read from responses."""
 
 import math
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _LITTLE_ENDIAN_FLOAT: Final = np.dtype("<f4")
 
 
 def predict_request(model: ServedModel, selector: Selector, images: NDArray[np.uint8]) -> pb.PredictRequest:
-    """The request that asks ``model`` about uint8 ``images`` [n, 224, 224, 3]."""
+    """Return the request to run ``model`` on uint8 ``images`` [n, 224, 224, 3]."""
     spec = model_spec(model.name, version=selector.version, label=selector.label)
     spec.signature_name = SERVING_SIGNATURE
     tensor = pb.TensorProto(
@@ -28,10 +28,10 @@ def predict_request(model: ServedModel, selector: Selector, images: NDArray[np.u
 
 
 def model_answer(response: pb.PredictResponse, model: ServedModel, count: int) -> ModelAnswer:
-    """What a response says of ``count`` pictures.
+    """Read the outputs for ``count`` pictures from a response.
 
     Raises:
-        BackendError: it lacks an output, or has one of another shape or type than the contract's.
+        BackendError: an output is missing, or has another shape or type than the contract's.
     """
     outputs = {}
     for output in model.outputs:
@@ -47,7 +47,7 @@ def _shape(sides: Iterable[int]) -> pb.TensorShapeProto:
 
 
 def _floats(tensor: pb.TensorProto, wanted: tuple[int, ...], name: str) -> NDArray[np.float32]:
-    """The values of a float tensor, packed as bytes or typed; the last typed one stands for all that follow."""
+    """Read a float tensor, whose values are packed as bytes, or listed; a last listed value stands for all missing."""
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.dtype != pb.DT_FLOAT or shape != wanted:
         kind = pb.DataType.Name(tensor.dtype) if tensor.dtype in pb.DataType.values() else tensor.dtype

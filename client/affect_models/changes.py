@@ -19,7 +19,7 @@ from affect_registry import promotion, pruning, store
 from affect_registry.check import check_versions
 from affect_registry.observers import Observer, Unobservable
 from affect_registry.promotion import Versions
-from affect_registry.publication import NOTICE_S
+from affect_registry.publication import RELOAD_WAIT_S
 from affect_registry.rollout import Rollout, RolloutFailed
 from affect_registry.store import Entries, StoreError
 
@@ -106,7 +106,7 @@ def _promote(options: argparse.Namespace) -> int:
     with _locked(options.models):
         entries = store.read(options.models)
         if options.version:
-            targets = promotion.numbered(options.models, entries, options.version, options.backbones)
+            targets = promotion.with_version(options.models, entries, options.version, options.backbones)
         else:
             targets = promotion.canaries(entries, options.backbones)
         if not targets:
@@ -123,13 +123,13 @@ def _roll_back(options: argparse.Namespace) -> int:
     with _locked(options.models):
         entries = store.read(options.models)
         if options.version:
-            targets = promotion.numbered(options.models, entries, options.version, options.backbones)
+            targets = promotion.with_version(options.models, entries, options.version, options.backbones)
         else:
-            targets = promotion.before(options.models, entries, options.backbones)
+            targets = promotion.previously_stable(options.models, entries, options.backbones)
         if not targets:
             what = f"version {options.version}" if options.version else "what was stable before"
             return _refuse([f"there is no going back to {what}: {_on_disk(options.models, entries)}; name --version"])
-        return _change(options, entries, targets, observers, remember=False)
+        return _change(options, entries, targets, observers, record=False)
 
 
 def _withdraw(options: argparse.Namespace) -> int:
@@ -138,7 +138,7 @@ def _withdraw(options: argparse.Namespace) -> int:
         names = promotion.canaries(entries, options.backbones)
         if not names:
             return _refuse([f"no model has the label {CANARY!r}: there is nothing to withdraw"])
-        store.write(options.models, promotion.without_canary(entries, names))
+        store.write(options.models, promotion.without_canaries(entries, names))
     for name, version in names.items():
         print(f"{name}: {CANARY} {version} withdrawn")  # noqa: T201
     return _DONE
@@ -160,13 +160,13 @@ def _change(
     targets: Versions,
     observers: Sequence[Observer],
     *,
-    remember: bool = True,
+    record: bool = True,
 ) -> int:
     problems = check_versions(options.models, entries, targets)
     if problems:
         return _refuse(problems)
-    rollout = Rollout(options.models, observers, timeout_s=options.timeout_s, say=_say)
-    rollout.carry_out(entries, targets, keep_old=options.keep_old, remember=remember)
+    rollout = Rollout(options.models, observers, timeout_s=options.timeout_s, report=_say)
+    rollout.carry_out(entries, targets, keep_old=options.keep_old, record=record)
     for name, version in targets.items():
         print(f"{name}: {STABLE} {entries[name].labels.get(STABLE, 'none')} -> {version}")  # noqa: T201
     return _DONE
@@ -273,7 +273,7 @@ def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
     _add_observer_arguments(parser)
     parser.add_argument(
         "--files-only", action="store_true",
-        help=f"ask nobody; the steps are {NOTICE_S:g} s apart, in which a model server that runs reads the file",
+        help=f"ask nobody; the steps are {RELOAD_WAIT_S:g} s apart, in which a model server that runs reads the file",
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def check(root: Path, mount: PurePosixPath | None = None) -> list[str]:
     max_batch_size = _run_check(problems, _max_batch_size, root / BATCHING_FILE)
     _run_check(problems, _parse_server_file, root / MONITORING_FILE, server_files_pb2.MonitoringConfig())
     for config in _run_check(problems, _configs, root) or ():
-        entry = _run_check(problems, store.entry_of, config, root)
+        entry = _run_check(problems, store.parse_entry, config, root)
         if entry is None:
             continue
         _check_base_path(problems, root, entry, mount)

@@ -1,4 +1,4 @@
-"""The protocol of an observer: a process that reports the versions it serves. `affect_models` has the observers."""
+"""The protocol of observers, which report the versions that a process serves; `affect_models` implements it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -7,23 +7,23 @@ from affect_contract.versions import ModelState
 
 
 class Unobservable(Exception):
-    """The state of the served versions cannot be found out; the text names who was asked and what to do."""
+    """The state of the served versions cannot be found out; the text says who was asked and what to do."""
 
 
 class Observer(Protocol):
-    """A process that serves models, or sees what is served."""
+    """Asks one process, a model server or a gateway, for the versions that it serves."""
 
     @property
     def name(self) -> str:
-        """Its name in messages."""
+        """The name of the process in messages."""
 
     @property
     def knows_every_model(self) -> bool:
-        """Whether a model that it does not report is not there; otherwise it reports only the models that it needs."""
+        """Whether the process reports every model that it could serve; otherwise it reports only those that it uses."""
 
     def states(self, names: Iterable[str]) -> Mapping[str, ModelState]:
-        """Return the states of some models, by name; models that the observer does not know are left out.
+        """Return the states of some models by name, without those that the process does not know.
 
         Raises:
-            Unobservable: it does not answer.
+            Unobservable: the process does not answer.
         """

@@ -1,4 +1,4 @@
-"""Which version is stable: what can become it, the rewrites that make it so, and the record that leads back."""
+"""Promotion: which versions can become stable, the rewrites of `models.config` that it takes, and its record."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,33 +14,33 @@ from affect_contract.versions import CANARY, PREVIOUS, STABLE
 from affect_registry.store import Entries, Entry, StoreError, versions_on_disk
 
 RECORD_FILE: Final = "promotions.jsonl"
-"""A line for each time that another version became stable, before it did."""
+"""One line for each promotion, written before the versions become stable."""
 
 Versions = Mapping[str, int]
-"""Version by model name."""
+"""One version of each of some models, by model name."""
 
 
 class PromotionSteps(NamedTuple):
-    """The configs to write, in order; what must be waited for after each is known where a server can be asked."""
+    """The configs to write, in order. `rollout` waits after each until the servers have followed it."""
 
     listed: Entries
-    """The new version is named beside the old; no label moves. Until it is loaded nothing else may be written."""
+    """The new version is listed beside the old one, and no label moves. The next step must wait until it is loaded."""
     labelled: Entries
-    """Stable is the new version. Until it answers nothing else may be written."""
+    """The new version is labelled stable. The next step must wait until it answers as stable."""
     kept: Entries
-    """What carries no label is not named any more."""
+    """Versions without a label are no longer listed."""
 
 
 def steps(entries: Entries, targets: Versions, *, keep_old: bool = False) -> PromotionSteps:
-    """The rewrites that make each of the ``targets`` stable.
+    """Return the rewrites that make each of the ``targets`` stable.
 
     A model server refuses a whole file that moves a label to a version it has not loaded, and answers nothing for a
-    label on one that it has dropped; so each step is one that it can take at once.
+    label on a version that it has dropped; so it can follow each of these steps at once.
 
     Args:
-        entries: what is served now.
-        targets: the version that is to be stable, by model.
-        keep_old: whether the one that is stable now stays loaded, labelled `PREVIOUS`.
+        entries: the entries as they are now.
+        targets: the version that becomes stable, by model.
+        keep_old: whether the version that is stable now stays loaded, labelled `PREVIOUS`.
 
     Raises:
         StoreError: a model would be left without a stable version.
@@ -53,73 +53,76 @@ def steps(entries: Entries, targets: Versions, *, keep_old: bool = False) -> Pro
         name: replace(entry, labels=_labels(entry, targets[name], keep_old=keep_old)) if name in targets else entry
         for name, entry in listed.items()
     }
-    _require_stable(_ours(labelled, ()))
-    kept = {name: without_unlabelled(entry) if name in targets else entry for name, entry in labelled.items()}
+    _require_stable(_entries_of(labelled, ()))
+    kept = {name: without_unlabelled_versions(entry) if name in targets else entry for name, entry in labelled.items()}
     return PromotionSteps(listed, labelled, kept)
 
 
-def without_canary(entries: Entries, names: Iterable[str]) -> Entries:
-    """The entries with the canaries of some models withdrawn."""
+def without_canaries(entries: Entries, names: Iterable[str]) -> Entries:
+    """Return the entries with the canaries of some models withdrawn."""
     withdrawn = {}
     for name in names:
         labels = {label: version for label, version in entries[name].labels.items() if label != CANARY}
-        withdrawn[name] = without_unlabelled(replace(entries[name], labels=labels))
+        withdrawn[name] = without_unlabelled_versions(replace(entries[name], labels=labels))
     return {**entries, **withdrawn}
 
 
-def without_unlabelled(entry: Entry) -> Entry:
-    """The entry with the versions that carry a label, and no others."""
+def without_unlabelled_versions(entry: Entry) -> Entry:
+    """Return an entry with only those of its versions that carry a label."""
     return replace(entry, versions=entry.labelled_versions)
 
 
 def canaries(entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
-    """What is tried out, of these backbones or of all."""
-    return {name: entry.labels[CANARY] for name, entry in _ours(entries, backbones).items() if CANARY in entry.labels}
+    """Return the canary version of each model that has one, of these backbones or of all."""
+    return {
+        name: entry.labels[CANARY] for name, entry in _entries_of(entries, backbones).items() if CANARY in entry.labels
+    }
 
 
-def numbered(root: Path, entries: Entries, version: int, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
-    """The models that have a version on disk, and are not stable in it already."""
+def with_version(root: Path, entries: Entries, version: int, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
+    """Return ``version`` for each model that has it on disk and whose stable version is another."""
     return {
         name: version
-        for name, entry in _ours(entries, backbones).items()
+        for name, entry in _entries_of(entries, backbones).items()
         if version in versions_on_disk(entry.directory(root)) and entry.labels.get(STABLE) != version
     }
 
 
 def interrupted(entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
-    """The stable versions of models that name a version without a label, as a change that was killed leaves them.
+    """Return the stable versions of models that also list a version without a label, as a killed change leaves them.
 
-    To make these stable again finishes the change if its label had moved, and undoes it if not.
+    Making these versions stable once more finishes the change if it had moved the label, and undoes it if not.
     """
     return {
         name: entry.labels[STABLE]
-        for name, entry in _ours(entries, backbones).items()
+        for name, entry in _entries_of(entries, backbones).items()
         if STABLE in entry.labels and set(entry.versions) > set(entry.labelled_versions)
     }
 
 
-def before(root: Path, entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
-    """What was stable before the last promotion that still stands; empty where none is recorded.
+def previously_stable(root: Path, entries: Entries, backbones: Iterable[BackboneName] = ()) -> dict[str, int]:
+    """Return the versions that were stable before the last promotion still in force; empty if none is recorded.
 
     Raises:
         StoreError: the record cannot be read.
     """
-    ours = _ours(entries, backbones)
-    for promotion in reversed(_recorded(root)):
-        standing = {
+    chosen = _entries_of(entries, backbones)
+    for promotion in reversed(_read_record(root)):
+        previous = {
             name: change["before"]
             for name, change in promotion["models"].items()
-            if name in ours and ours[name].labels.get(STABLE) == change["after"]
+            if name in chosen and chosen[name].labels.get(STABLE) == change["after"]
         }
-        if standing:
-            return standing
+        if previous:
+            return previous
     return {}
 
 
-def remember(root: Path, entries: Entries, targets: Versions) -> None:
-    """Record that the ``targets`` become stable where something else is.
+def record_promotion(root: Path, entries: Entries, targets: Versions) -> None:
+    """Record the ``targets`` that become stable instead of another version.
 
-    It is written before the label moves: a record of what has not happened matches nothing that is stable.
+    The record is written before the label moves. If the label then does not move, the record matches no stable version,
+    and is ignored.
 
     Raises:
         StoreError: the record cannot be read.
@@ -130,7 +133,7 @@ def remember(root: Path, entries: Entries, targets: Versions) -> None:
         if entries[name].labels.get(STABLE, version) != version
     }
     if models:
-        lines = [*_recorded(root), {"at": datetime.now(UTC).isoformat(timespec="seconds"), "models": models}]
+        lines = [*_read_record(root), {"at": datetime.now(UTC).isoformat(timespec="seconds"), "models": models}]
         write_atomically(root / RECORD_FILE, "".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -153,26 +156,26 @@ def _require_stable(entries: Entries) -> None:
             )
 
 
-def _ours(entries: Entries, backbones: Iterable[BackboneName]) -> Entries:
-    """The entries of this service's models; others may stand beside them and are left alone."""
+def _entries_of(entries: Entries, backbones: Iterable[BackboneName]) -> Entries:
+    """Return the entries of Affect's own models, of these backbones or of all; `models.config` may have others too."""
     wanted = tuple(backbones) or tuple(BACKBONES)
     return {name: entry for name, entry in entries.items() if name in MODELS and MODELS[name].backbone in wanted}
 
 
-def _recorded(root: Path) -> list[dict[str, Any]]:
+def _read_record(root: Path) -> list[dict[str, Any]]:
     path = root / RECORD_FILE
     if not path.exists():
         return []
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as exc:
-        raise _no_record(path) from exc
+        raise _unreadable_record(path) from exc
     if not all(_is_promotion(line) for line in lines):
-        raise _no_record(path)
+        raise _unreadable_record(path)
     return lines
 
 
-def _no_record(path: Path) -> StoreError:
+def _unreadable_record(path: Path) -> StoreError:
     return StoreError(f"{path} is not what affect-models writes: correct it, or remove it and name versions yourself")
 
 

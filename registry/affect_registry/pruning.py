@@ -22,12 +22,12 @@ def prunable_versions(root: Path, keep: int) -> list[Path]:
         StoreError: the directory or its record cannot be read.
     """
     entries = store.read(root)
-    back = promotion.before(root, entries)
+    rollback_targets = promotion.previously_stable(root, entries)
     found = []
     for name in MODELS:
         directory = entries[name].directory(root) if name in entries else root / name
         versions = store.versions_on_disk(directory)
-        needed = {*versions[-keep:], back.get(name), *(entries[name].versions if name in entries else ())}
+        needed = {*versions[-keep:], rollback_targets.get(name), *(entries[name].versions if name in entries else ())}
         found += [directory / str(version) for version in versions if version not in needed]
     return found
 

@@ -1,4 +1,4 @@
-"""Publishing: finished SavedModels become a version that `models.config` names."""
+"""Publication: moving finished SavedModels into the models directory as a version that `models.config` lists."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,8 +20,8 @@ from affect_registry.store import (
     write,
 )
 
-NOTICE_S: Final = 3.0 * server_files.CONFIG_POLL_S
-"""Seconds after which a model server that runs has read a rewrite of the config."""
+RELOAD_WAIT_S: Final = 3.0 * server_files.CONFIG_POLL_S
+"""Seconds within which a running model server has read a rewrite of the config."""
 
 
 def publish(
@@ -30,26 +30,26 @@ def publish(
     *,
     base_path: PurePosixPath | None = None,
     promote: bool = False,
-    notice_s: float = NOTICE_S,
+    reload_wait_s: float = RELOAD_WAIT_S,
 ) -> int:
-    """Move finished SavedModel directories in under one new version number, then name them in the config.
+    """Move finished SavedModel directories into ``root`` under one new version number, then list them in the config.
 
-    The renames serve nothing yet; each rewrite of the config is whole and atomic, so a process killed at any
-    point leaves either the old models served or the new ones.
+    The moves do not serve anything yet, and each rewrite of the config is atomic; so whenever the process is killed,
+    either the old models are served or the new ones.
 
     Args:
         root: the models directory.
-        staged: SavedModel directory by model name, on the same file system as ``root``.
-        base_path: where the model server mounts the models directory; the default keeps what an entry says
-            and is the directory's own absolute path for a new one.
-        promote: make the new version stable; without it, it becomes stable only where the model is new, and
-            canary elsewhere.
-        notice_s: seconds between the rewrite that names the version and the one that moves a label to it. A model
-            server that has seen the first refuses the second until the version is loaded, and then takes it; one that
+        staged: the finished SavedModel directories by model name, on the same file system as ``root``.
+        base_path: the path at which the model server mounts the models directory. By default an entry keeps its path,
+            and a new one gets the directory's own absolute path.
+        promote: whether the new version becomes stable. Otherwise it becomes stable only for new models, and canary for
+            the others.
+        reload_wait_s: seconds between the rewrite that lists the version and the one that moves a label to it. A model
+            server that has read the first refuses the second until the version is loaded, and then follows it; one that
             has not would refuse it for ever.
 
     Returns:
-        The version number.
+        The new version number.
 
     Raises:
         StoreError: the directory cannot be read or written.
@@ -57,7 +57,7 @@ def publish(
     try:
         with locked(root):
             entries = read(root)
-            # From here on the config decides, so that what is renamed in below is not served by being there.
+            # From here on the config decides what is served; without it, moving a version in would serve it.
             write(root, entries)
             version = next_version(root)
             for name, directory in staged.items():
@@ -66,10 +66,10 @@ def publish(
             server_files.write_missing_files(root)
             steps = publication_steps(entries, staged, version, mount, promote=promote)
             if promote:
-                promotion.remember(root, entries, {name: version for name in staged if name in entries})
+                promotion.record_promotion(root, entries, {name: version for name in staged if name in entries})
             for before, step in pairwise([entries, *steps]):
                 if _moves_a_label(before, step):
-                    time.sleep(notice_s)
+                    time.sleep(reload_wait_s)
                 write(root, step)
     except OSError as exc:
         raise StoreError(f"cannot publish to {root}: {exc}") from exc
@@ -79,10 +79,10 @@ def publish(
 def publication_steps(
     entries: Entries, names: Iterable[str], version: int, mount: PurePosixPath, *, promote: bool
 ) -> Iterator[dict[str, Entry]]:
-    """The configs to write, in order: the version is listed, then labelled, then unlabelled ones are dropped.
+    """Yield the configs to write, in order: list the version, label it, drop the versions that have no label.
 
     A model server refuses a whole file that moves a label to a version it has not loaded yet, so the label
-    moves in a rewrite of its own. A model that is new is labelled at once: it has no label to move.
+    moves in a rewrite of its own. A new model is labelled at once, since it has no label that could move.
     """
     listed = dict(entries)
     known = [name for name in names if name in entries]
@@ -96,7 +96,7 @@ def publication_steps(
         return
     labelled = listed | {name: _labelled(listed[name], version, promote=promote) for name in known}
     yield labelled
-    kept = labelled | {name: promotion.without_unlabelled(labelled[name]) for name in known}
+    kept = labelled | {name: promotion.without_unlabelled_versions(labelled[name]) for name in known}
     if kept != labelled:
         yield kept
 

@@ -1,9 +1,9 @@
-"""The models directory: versions on disk, and `models.config`, the one statement of what is served.
+"""The files of the models directory: the versions on disk, and `models.config`, which alone says what is served.
 
     MODELS/models.config
     MODELS/mobilenet_v2_affect/1/saved_model.pb
 
-Only files are read and written here; who watches them, and when they have been loaded, is known elsewhere.
+This module only reads and writes files. Whether a server has loaded them is found out by `rollout`.
 """
 
 import fcntl
@@ -38,32 +38,32 @@ class StoreError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What `models.config` says of one model."""
+    """One model's entry in `models.config`."""
 
     name: str
     base_path: PurePosixPath
-    """Absolute, as the model server sees it; it may be another machine's path."""
+    """The absolute path of the model on the model server, which may be another machine."""
     versions: tuple[int, ...]
     """The versions to load, ascending."""
     labels: Mapping[str, int]
-    """Version by label."""
+    """The labelled versions, by label."""
 
     @property
     def labelled_versions(self) -> tuple[int, ...]:
-        """The versions that carry a label; another one is listed only while something changes."""
+        """The versions that carry a label, ascending; others are listed only while a change is under way."""
         return tuple(sorted(set(self.labels.values())))
 
     def directory(self, root: Path) -> Path:
-        """The model's directory inside ``root``, wherever the model server mounts it."""
+        """Return the model's directory inside ``root``, wherever the model server mounts it."""
         return root / self.base_path.name
 
 
 Entries = Mapping[str, Entry]
-"""What is served, by model name."""
+"""The entries of a `models.config`, by model name."""
 
 
 def versions_on_disk(directory: Path) -> tuple[int, ...]:
-    """The version numbers under a model's directory, ascending; empty where there is none."""
+    """Return the version numbers in a model's directory, ascending; empty if there is no directory."""
     if not directory.is_dir():
         return ()
     numbers = (int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir())
@@ -71,28 +71,28 @@ def versions_on_disk(directory: Path) -> tuple[int, ...]:
 
 
 def read(root: Path) -> dict[str, Entry]:
-    """Read what ``root`` serves.
+    """Read the entries of the models directory ``root``.
 
-    Without `models.config` each of the contract's models serves its highest version, labelled stable.
+    Without a `models.config`, the entry of each of the contract's models lists its highest version, labelled stable.
 
     Raises:
-        StoreError: no such directory, one that may not be read, or a `models.config` that a model server would refuse.
+        StoreError: the directory does not exist or cannot be read, or a model server would refuse its `models.config`.
     """
     try:
         if not root.is_dir():
             raise StoreError(f"there is no models directory {root}: train one with affect-train --models {root}")
         if not (root / CONFIG_FILE).exists():
-            return _unconfigured(root)
-        return {config.name: entry_of(config, root) for config in read_configs(root)}
+            return _default_entries(root)
+        return {config.name: parse_entry(config, root) for config in read_configs(root)}
     except OSError as exc:
         raise _unreadable(exc, root) from exc
 
 
 def read_configs(root: Path) -> Sequence[config_pb2.ModelConfig]:
-    """The entries of ``root``'s `models.config` as they stand there, sound or not.
+    """Read the entries of ``root``'s `models.config` unchecked, just as they are written.
 
     Raises:
-        StoreError: it cannot be read, is no ModelServerConfig, or names a model twice.
+        StoreError: the file cannot be read, is no ModelServerConfig, or names a model twice.
     """
     where = root / CONFIG_FILE
     try:
@@ -111,18 +111,18 @@ def read_configs(root: Path) -> Sequence[config_pb2.ModelConfig]:
     return configs
 
 
-def entry_of(config: config_pb2.ModelConfig, root: Path) -> Entry:
-    """What an entry of ``root``'s `models.config` says.
+def parse_entry(config: config_pb2.ModelConfig, root: Path) -> Entry:
+    """Check an entry of ``root``'s `models.config`, and return it.
 
-    A version policy other than ``specific`` is resolved by what is on disk now.
+    A version policy other than ``specific`` is resolved to the versions that are on disk now.
 
     Raises:
-        StoreError: a model server would refuse it.
+        StoreError: a model server would refuse the entry.
     """
     base_path = PurePosixPath(config.base_path)
     versions = _resolved_versions(config.model_version_policy, root / base_path.name)
     entry = Entry(config.name, base_path, versions, dict(config.version_labels))
-    _check(entry, root / CONFIG_FILE)
+    _require_valid(entry, root / CONFIG_FILE)
     if config.model_platform != _PLATFORM:
         raise StoreError(
             f"{root / CONFIG_FILE} gives {entry.name} the model_platform {config.model_platform!r}: "
@@ -132,7 +132,7 @@ def entry_of(config: config_pb2.ModelConfig, root: Path) -> Entry:
 
 
 def render(entries: Entries) -> str:
-    """The text of a `models.config` that says ``entries``, in the order of their names."""
+    """Return the text of a `models.config` with ``entries``, in the order of their names."""
     message = config_pb2.ModelServerConfig()
     for _, entry in sorted(entries.items()):
         message.model_config_list.config.append(
@@ -150,13 +150,13 @@ def render(entries: Entries) -> str:
 
 
 def write(root: Path, entries: Entries) -> None:
-    """Replace `models.config`, whole and atomic.
+    """Replace `models.config` atomically.
 
     Raises:
-        StoreError: an entry that would stop the model server, or a directory that cannot be written.
+        StoreError: an entry would stop the model server, or the directory cannot be written.
     """
     for entry in entries.values():
-        _check(entry, root / CONFIG_FILE)
+        _require_valid(entry, root / CONFIG_FILE)
     try:
         write_atomically(root / CONFIG_FILE, render(entries))
     except OSError as exc:
@@ -164,7 +164,7 @@ def write(root: Path, entries: Entries) -> None:
 
 
 def next_version(root: Path) -> int:
-    """A version number larger than every one in ``root``, for all models of one publish."""
+    """Return a version number larger than any in ``root``, for all models of one publication."""
     listed = (version for entry in read(root).values() for version in entry.versions)
     on_disk = (version for path in root.iterdir() for version in versions_on_disk(path))
     return max((*listed, *on_disk), default=0) + 1
@@ -172,7 +172,7 @@ def next_version(root: Path) -> int:
 
 @contextmanager
 def locked(root: Path, *, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the directory against every other publish or promotion; waits for its turn, and says so first."""
+    """Hold the lock of the directory, which excludes every other change; if it has to wait, call ``on_wait`` first."""
     with (root / _LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,7 +188,7 @@ def _unreadable(exc: OSError, root: Path) -> StoreError:
     )
 
 
-def _unconfigured(root: Path) -> dict[str, Entry]:
+def _default_entries(root: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for name in MODELS:
         versions = versions_on_disk(root / name)
@@ -209,7 +209,7 @@ def _resolved_versions(policy: config_pb2.ServableVersionPolicy, directory: Path
             return versions_on_disk(directory)[-(policy.latest.num_versions or 1) :]
 
 
-def _check(entry: Entry, where: Path) -> None:
+def _require_valid(entry: Entry, where: Path) -> None:
     if not entry.name:
         raise StoreError(f"{where} has an entry without a name: name the model or remove the entry")
     if not entry.base_path.is_absolute():

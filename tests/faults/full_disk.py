@@ -45,7 +45,7 @@ def tried(folder: Path, pages: int) -> dict[str, object]:
     ]
     filler.unlink()
     shutil.rmtree(root / ".staged")
-    again = publish(root, staged(root), promote=True, notice_s=0)
+    again = publish(root, staged(root), promote=True, reload_wait_s=0)
     (served,) = store.read(root).values()
     outcome = {
         "failure": failure,

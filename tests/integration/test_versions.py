@@ -120,7 +120,7 @@ async def test_what_cannot_be_served_changes_nothing_and_the_command_says_which_
         async with continuous_requests(http, PICTURES, clients=2) as log:
             for number, (spoil, sentence) in enumerate(SPOILT, start=2):
                 copies = staged(small_models, 2, models)
-                await asyncio.to_thread(publish, models, copies, notice_s=1.5)
+                await asyncio.to_thread(publish, models, copies, reload_wait_s=1.5)
                 shutil.rmtree(models / ".staged-2")
                 directory = models / PAIR[0] / str(number)
                 spoil(directory)

@@ -35,7 +35,7 @@ def test_every_step_is_one_that_a_model_server_takes(entries, target, keep_old):
     steps = promotion.steps(entries, targets, keep_old=keep_old)
     for before, after in pairwise([entries, *steps]):
         for name, one in after.items():
-            store._check(one, Path("models.config"))
+            store._require_valid(one, Path("models.config"))
             for version in one.labels.values():
                 assert version in before[name].versions, "a label is on what the step before named"
             assert before[name].labels[STABLE] in one.versions or one.labels[STABLE] in before[name].versions
@@ -81,24 +81,24 @@ def test_the_way_back_is_that_of_the_last_promotion_that_stands(tmp_path):
 
     def promote(**targets):
         entries = store.read(root)
-        promotion.remember(root, entries, targets)
+        promotion.record_promotion(root, entries, targets)
         store.write(root, promotion.steps(entries, targets).kept)
 
-    assert promotion.before(root, store.read(root)) == {}
+    assert promotion.previously_stable(root, store.read(root)) == {}
     promote(**{NAME: 2, OTHER: 2})
     promote(**{OTHER: 3})
-    assert promotion.before(root, store.read(root)) == {OTHER: 2}
+    assert promotion.previously_stable(root, store.read(root)) == {OTHER: 2}
     store.write(root, promotion.steps(store.read(root), {OTHER: 2}).kept)
-    assert promotion.before(root, store.read(root)) == {NAME: 1, OTHER: 1}
-    assert promotion.before(root, store.read(root), ["mobilenet_v2"]) == {NAME: 1}
+    assert promotion.previously_stable(root, store.read(root)) == {NAME: 1, OTHER: 1}
+    assert promotion.previously_stable(root, store.read(root), ["mobilenet_v2"]) == {NAME: 1}
     store.write(root, promotion.steps(store.read(root), {NAME: 1, OTHER: 1}).kept)
-    assert promotion.before(root, store.read(root)) == {}
+    assert promotion.previously_stable(root, store.read(root)) == {}
 
 
 def test_a_record_of_what_was_killed_before_it_happened_leads_nowhere(tmp_path):
     write_models(tmp_path, entry(tmp_path, NAME, 1, 2, stable=1, canary=2))
-    promotion.remember(tmp_path, store.read(tmp_path), {NAME: 2})
-    assert promotion.before(tmp_path, store.read(tmp_path)) == {}
+    promotion.record_promotion(tmp_path, store.read(tmp_path), {NAME: 2})
+    assert promotion.previously_stable(tmp_path, store.read(tmp_path)) == {}
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[]\n", '{"models": {"a": 1}}\n', '{"models": {"a": {"before": 1}}}\n'])
@@ -106,14 +106,14 @@ def test_a_record_that_was_spoilt_is_said(tmp_path, text):
     write_models(tmp_path, entry(tmp_path, NAME, 1, stable=1))
     (tmp_path / promotion.RECORD_FILE).write_text(text)
     with pytest.raises(StoreError, match="promotions.jsonl is not what affect-models writes"):
-        promotion.before(tmp_path, store.read(tmp_path))
+        promotion.previously_stable(tmp_path, store.read(tmp_path))
 
 
 def test_a_publish_that_promotes_can_be_gone_back_on(tmp_path):
     for promote in (False, True):
         staged = {NAME: write_version(tmp_path / ".staged", NAME, 1)}
-        publish(tmp_path, staged, promote=promote, notice_s=0.0)
-    assert promotion.before(tmp_path, store.read(tmp_path)) == {NAME: 1}
+        publish(tmp_path, staged, promote=promote, reload_wait_s=0.0)
+    assert promotion.previously_stable(tmp_path, store.read(tmp_path)) == {NAME: 1}
 
 
 def test_a_publish_that_moves_a_label_gives_servers_time_to_read_what_it_names(tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_publish_that_moves_a_label_gives_servers_time_to_read_what_it_names(t
 
     monkeypatch.setattr("affect_registry.publication.time.sleep", sleep)
     for _ in range(3):
-        publish(tmp_path, {NAME: write_version(tmp_path / ".staged", NAME, 1)}, notice_s=7.0)
+        publish(tmp_path, {NAME: write_version(tmp_path / ".staged", NAME, 1)}, reload_wait_s=7.0)
     assert pauses == [7.0], "the first publish and the first canary move no label"
     assert (seen[0].versions, dict(seen[0].labels)) == ((1, 2, 3), {STABLE: 1, CANARY: 2})
 
@@ -138,7 +138,7 @@ def test_pruning_deletes_nothing_that_is_listed_new_or_gone_back_to(tmp_path_fac
     stable, older = data.draw(st.permutations(sorted(on_disk)))[:2]
     keep = data.draw(st.integers(1, 5))
     write_models(root, entry(root, NAME, older, stable=older), on_disk=tuple(on_disk))
-    promotion.remember(root, store.read(root), {NAME: stable})
+    promotion.record_promotion(root, store.read(root), {NAME: stable})
     store.write(root, {NAME: entry(root, NAME, stable, stable=stable)})
     expected = on_disk - set(sorted(on_disk)[-keep:]) - {stable, older}
     planned = pruning.prunable_versions(root, keep)

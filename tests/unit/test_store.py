@@ -17,7 +17,7 @@ from affect_registry import publication, store
 from affect_registry.publication import publication_steps
 from affect_registry.store import Entry, StoreError
 
-publish = partial(publication.publish, notice_s=0.0)
+publish = partial(publication.publish, reload_wait_s=0.0)
 
 MOBILENET, DENSENET = "mobilenet_v2_affect", "densenet121_affect"
 

@@ -160,7 +160,7 @@ def test_a_label_that_does_not_move_is_moved_back(models, server, run):
     assert status == 1
     assert f"does not answer with {NAME} version 2 as stable yet, after 0.5 s" in err
     assert config(models) == before
-    assert promotion.before(models, store.read(models)) == {}
+    assert promotion.previously_stable(models, store.read(models)) == {}
 
 
 def test_nobody_to_ask_is_no_reason_to_go_on(models, run):
@@ -195,7 +195,7 @@ def test_a_promotion_that_was_killed_is_finished_or_undone_by_the_next(models, s
     store.write(models, {NAME: entry(models, NAME, 1, stable=1)})
     entries = store.read(models)
     steps = promotion.steps(entries, {NAME: 3})
-    promotion.remember(models, entries, {NAME: 3})
+    promotion.record_promotion(models, entries, {NAME: 3})
     store.write(models, steps.listed)
     until(lambda: 3 in directory.models[NAME].versions)
     store.write(models, getattr(steps, killed_after))

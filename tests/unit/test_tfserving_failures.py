@@ -161,10 +161,10 @@ async def test_a_server_that_answers_is_not_away_though_it_is_too_busy_to_say_wh
 
         monkeypatch.setattr(backend._status_poller, "poll", late)
         for _ in range(3):
-            await backend._look()
+            await backend._poll()
             assert (await ask(backend)).version == 1
-        await backend._look()
-        await backend._look()
+        await backend._poll()
+        await backend._poll()
         with pytest.raises(ModelNotReady):
             await ask(backend)
 

@@ -38,7 +38,7 @@ class ModelAnswer(NamedTuple):
     outputs: Mapping[str, NDArray[np.float32]]
     """Output arrays by the contract's output name, each float32 [n, ...]."""
     version: int
-    """The version that answered."""
+    """The number of the version that answered."""
 
 
 class Backend(Protocol):

@@ -22,7 +22,7 @@ class Drain:
 
     @property
     def begun(self) -> bool:
-        """Whether shutdown has begun."""
+        """Whether the first signal has come."""
         return self._begun.is_set()
 
     def begun_for_s(self) -> float:
@@ -42,7 +42,7 @@ class Drain:
             self._delay_skipped.set()
 
     async def wait_begun(self) -> None:
-        """Wait until shutdown begins."""
+        """Return as soon as shutdown begins."""
         await self._begun.wait()
 
     async def wait_delay(self, seconds: float) -> None:

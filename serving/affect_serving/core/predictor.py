@@ -78,7 +78,7 @@ class Predictor:
         self._pool = ThreadPoolExecutor(decoders, thread_name_prefix="decode", initializer=lower_thread_priority)
 
     def close(self) -> None:
-        """Stop the decoding threads."""
+        """Stop the threads that decode pictures."""
         self._pool.shutdown()
 
     async def predict(self, picture: bytes, query: PredictionQuery) -> Prediction:

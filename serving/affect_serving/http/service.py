@@ -65,7 +65,7 @@ class HttpApp(Protocol):
     """An ASGI application that can refuse a request without being called."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request, whatever its protocol."""
 
     def refusal(self, scope: Scope) -> Response | None:
         """Return the response to a request that can be refused at once, None if it is to be served as usual."""

@@ -26,7 +26,7 @@ _NOT_RECORDED: Final = nullcontext(Span())
 
 
 class Tracing(Protocol):
-    """Records spans of requests."""
+    """Records the spans of requests, or nothing at all."""
 
     def request(self, name: str) -> AbstractContextManager[Span]:
         """Open the span of the current request, a child of the caller's span."""

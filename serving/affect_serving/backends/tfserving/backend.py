@@ -1,4 +1,4 @@
-"""Models run by TensorFlow Serving, over one gRPC channel."""
+"""The TensorFlow Serving backend: predictions, their retries, and a regular poll of what the server serves."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from affect_contract.signatures import MAX_BATCH_SIZE
 from affect_contract.versions import STABLE
 from affect_serving.backends.tfserving import wire
 from affect_serving.backends.tfserving.channel import open_channel
-from affect_serving.backends.tfserving.errors import never_reached_a_server, obstacle, translated
+from affect_serving.backends.tfserving.errors import never_reached_a_server, translated, unavailable_reason
 from affect_serving.backends.tfserving.retry_budget import RetryBudget
 from affect_serving.backends.tfserving.status_poller import StatusPoller
 from affect_serving.core.backend import Catalog, ModelAnswer, Selector
@@ -27,27 +27,27 @@ from affect_serving.settings import Settings
 from affect_serving.telemetry.request_context import current_request
 
 _POLL_EVERY_S: Final = 1.0
-_POLL_WHILE_AWAY_EVERY_S: Final = 0.2
+_POLL_UNAVAILABLE_EVERY_S: Final = 0.2
 _FAILED_POLLS: Final = 2
-"""Polls in a row that fail before the server counts as away: one may meet a server that is busy."""
+"""Polls that must fail in a row before the server counts as unavailable; a single one may fail on a busy server."""
 _RECONNECT_S: Final = 1.0
-"""The longest that a second attempt waits for a connection, in seconds."""
+"""The longest time that a retry waits for a connection, in seconds."""
 
 _log = logging.getLogger(__name__)
 
 
 class TfServingBackend:
-    """Asks TensorFlow Serving, and keeps an eye on what it serves."""
+    """Runs models on TensorFlow Serving, and polls it for the versions that it serves."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._budget = RetryBudget()
         self._catalog: Catalog | None = None
-        self._trouble: AffectError = ModelNotReady("TensorFlow Serving has not been asked yet", retry_after_s=1.0)
+        self._poll_error: AffectError = ModelNotReady("TensorFlow Serving has not been asked yet", retry_after_s=1.0)
         self._failed_polls = 0
 
     async def start(self) -> None:
-        """Open the channel and look once; a server that is not there yet is waited for while serving.
+        """Open the channel and poll once; if the server does not answer yet, start all the same, and go on polling.
 
         Raises:
             ServingError: a TLS file cannot be used.
@@ -59,26 +59,26 @@ class TfServingBackend:
             response_deserializer=pb.PredictResponse.FromString,
         )
         self._status_poller = StatusPoller(self._channel, self._settings.backbones)
-        await self._look()
-        self._watch = asyncio.create_task(self._keep_looking(), name="status poller of TensorFlow Serving")
+        await self._poll()
+        self._watch = asyncio.create_task(self._poll_forever(), name="status poller of TensorFlow Serving")
 
     async def close(self) -> None:
-        """Close the channel."""
+        """Stop polling and close the channel."""
         self._watch.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch
         await self._channel.close()
 
     async def catalog(self) -> Catalog:
-        """What the server had when it was last asked, a second ago at most.
+        """Return what the server served at the last successful poll, about a second ago.
 
         Raises:
-            AffectError: it cannot be asked.
+            AffectError: the server cannot be polled.
         """
         if self._catalog is not None and self._failed_polls < _FAILED_POLLS:
             return self._catalog
-        # A new one each time: an exception that is raised twice keeps both tracebacks.
-        raise type(self._trouble)(self._trouble.detail, retry_after_s=self._trouble.retry_after_s)
+        # Raise a new exception each time: one that is raised again would accumulate tracebacks.
+        raise type(self._poll_error)(self._poll_error.detail, retry_after_s=self._poll_error.retry_after_s)
 
     def problem(self) -> str:
         """Return no problem: only the server knows its configuration, and it reports none over gRPC."""
@@ -87,19 +87,19 @@ class TfServingBackend:
     async def run(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], *, timeout_s: float
     ) -> ModelAnswer:
-        """Ask the server, in batches that it takes; see `Backend`."""
+        """Send the pictures in batches that the server takes; see `Backend.run`."""
         deadline = Deadline(timeout_s)
         selector = await self._sent_selector(model, selector)
         answers: list[ModelAnswer] = []
         for start in range(0, len(images), MAX_BATCH_SIZE):
-            answer = await self._ask(model, selector, images[start : start + MAX_BATCH_SIZE], deadline)
+            answer = await self._predict_batch(model, selector, images[start : start + MAX_BATCH_SIZE], deadline)
             answers.append(answer)
-            # A label may move between two batches of one request; the version that began it ends it.
+            # A label may move between two batches of one request: pin the rest to the version of the first batch.
             selector = Selector(version=answer.version)
         return _joined(answers)
 
     async def _sent_selector(self, model: ServedModel, selector: Selector) -> Selector:
-        """What the server is told: labels as they are, since it knows first when they move."""
+        """Return the selector to send, which leaves labels to the server: it is the first to know where they are."""
         if selector.version is not None:
             return selector
         version = select((await self.catalog()).get(model, ()), selector)
@@ -108,7 +108,7 @@ class TfServingBackend:
         label = selector.label or STABLE
         return Selector(label=label) if label in version.labels else Selector()
 
-    async def _ask(
+    async def _predict_batch(
         self, model: ServedModel, selector: Selector, images: NDArray[np.uint8], deadline: Deadline
     ) -> ModelAnswer:
         request = wire.predict_request(model, selector, images)
@@ -117,7 +117,7 @@ class TfServingBackend:
         except grpc.aio.AioRpcError as exc:
             _log.debug("%s: %s: %s", model.name, exc.code().name, exc.details())
             raise translated(exc) from exc
-        self._failed_polls = 0  # what answers is not away, were it too busy to say what it serves
+        self._failed_polls = 0  # a server that answers is available, even if it is too busy to be polled
         answer = wire.model_answer(response, model, len(images))
         if selector.version is not None and answer.version != selector.version:
             raise BackendError(
@@ -127,9 +127,10 @@ class TfServingBackend:
         return answer
 
     async def _call(self, request: pb.PredictRequest, deadline: Deadline) -> pb.PredictResponse:
+        """Send the request; if it found no connection, send it once more, within the retry budget."""
         self._budget.earn()
-        asking = current_request.get()
-        metadata = asking.metadata() if asking else None
+        context = current_request.get()
+        metadata = context.metadata() if context else None
         try:
             return await self._predict(request, timeout=deadline.left_s(), metadata=metadata)
         except grpc.aio.AioRpcError as exc:
@@ -146,21 +147,21 @@ class TfServingBackend:
                 raise failure from exc
             raise
 
-    async def _keep_looking(self) -> None:
+    async def _poll_forever(self) -> None:
         while True:
-            await asyncio.sleep(_POLL_WHILE_AWAY_EVERY_S if self._failed_polls else _POLL_EVERY_S)
-            await self._look()
+            await asyncio.sleep(_POLL_UNAVAILABLE_EVERY_S if self._failed_polls else _POLL_EVERY_S)
+            await self._poll()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             catalog = await self._status_poller.poll()
         except grpc.aio.AioRpcError as exc:
             self._note_failure(exc)
             return
         except Exception:
-            # What cannot be foreseen must not end the watch, which is what would notice that it has passed.
-            _log.exception("cannot read what TensorFlow Serving says of its models")
-            self._trouble = BackendError("TensorFlow Serving says of its models what cannot be read: see the log")
+            # An unforeseen error may pass. Polling must go on, or the gateway would never notice that it has.
+            _log.exception("cannot read TensorFlow Serving's answers about its models")
+            self._poll_error = BackendError("TensorFlow Serving's answers about its models cannot be read: see the log")
             self._failed_polls = _FAILED_POLLS
             return
         if self._failed_polls or self._catalog is None:
@@ -169,14 +170,14 @@ class TfServingBackend:
 
     def _note_failure(self, error: grpc.aio.AioRpcError) -> None:
         if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and self._catalog is not None:
-            return  # busy with requests, and so alive
-        trouble = obstacle(error)
-        if not self._failed_polls or self._trouble.detail != trouble.detail:
+            return  # it is busy with requests, and therefore available
+        reason = unavailable_reason(error)
+        if not self._failed_polls or self._poll_error.detail != reason.detail:
             _log.error(
                 "TensorFlow Serving at %s cannot be asked (%s: %s): %s",
-                self._settings.tfserving, error.code().name, error.details(), trouble.detail,
+                self._settings.tfserving, error.code().name, error.details(), reason.detail,
             )  # fmt: skip
-        self._trouble = trouble
+        self._poll_error = reason
         self._failed_polls += 1
         self._status_poller.forget()
 

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving's statuses mean to a caller: the one table of this backend."""
+"""The errors of TensorFlow Serving as errors of the contract: the only table of this backend."""
 
 from typing import Final, NamedTuple
 
@@ -14,23 +14,23 @@ from affect_contract.errors import (
 )
 
 _RETRY_S: Final = 1.0
-"""How long an overload or an absence is worth waiting out, in seconds."""
+"""The time after which callers may retry when the server is overloaded or does not answer, in seconds."""
 
 
 class Meaning(NamedTuple):
-    """An error of the contract, and the sentence it is told in."""
+    """An error of the contract, and its message for the caller."""
 
     error: type[AffectError]
     detail: str
 
 
-_AWAY: Final = Meaning(
+_UNREACHABLE: Final = Meaning(
     ModelNotReady, "TensorFlow Serving does not answer: try again in a moment, or see AFFECT_TFSERVING"
 )
 _CLOSED: Final = Meaning(
     ModelNotReady,
-    "TensorFlow Serving closed the connection: try again in a moment; where that does not help, compare "
-    "AFFECT_TFSERVING_TLS with what it speaks, and AFFECT_TFSERVING_CERT with whom it lets in",
+    "TensorFlow Serving closed the connection: try again in a moment; if that does not help, check that "
+    "AFFECT_TFSERVING_TLS is as the server expects, and that it accepts the certificate of AFFECT_TFSERVING_CERT",
 )
 _REFUSED: Final = Meaning(
     BackendError, "TensorFlow Serving refused the request: see the gateway's log, and run affect-models check"
@@ -39,24 +39,24 @@ _WITHDRAWN: Final = Meaning(
     ModelNotReady, "TensorFlow Serving has just withdrawn the version that was asked for: try again in a moment"
 )
 _FAILED: Final = Meaning(BackendError, "TensorFlow Serving failed: see its log and the gateway's")
-_BUSY: Final = Meaning(Overloaded, "TensorFlow Serving has more to do than it can: send less at once, or add servers")
-_OTHER_MAKE: Final = Meaning(
+_OVERLOADED: Final = Meaning(Overloaded, "TensorFlow Serving is overloaded: send less at once, or add servers")
+_NOT_TFSERVING: Final = Meaning(
     BackendError,
     "what answers at AFFECT_TFSERVING is not TensorFlow Serving's gRPC port (8500 by default; its REST port is "
     "another): correct the setting",
 )
-_NO_TRUST: Final = Meaning(
+_UNTRUSTED: Final = Meaning(
     BackendError,
-    "no trusted TLS connection to TensorFlow Serving: compare its certificate with AFFECT_TFSERVING_CA and "
-    "AFFECT_TFSERVING_SERVER_NAME, and AFFECT_TFSERVING_TLS with what it speaks",
+    "no trusted TLS connection to TensorFlow Serving: check its certificate against AFFECT_TFSERVING_CA and "
+    "AFFECT_TFSERVING_SERVER_NAME, and that AFFECT_TFSERVING_TLS is as the server expects",
 )
 _NOT_ALLOWED: Final = Meaning(
     BackendError, "TensorFlow Serving does not let the gateway in: see AFFECT_TFSERVING_CERT and AFFECT_TFSERVING_KEY"
 )
 _TOO_LARGE: Final = Meaning(
     BackendError,
-    "a message is larger than what stands before TensorFlow Serving takes: lower AFFECT_MAX_BATCH_IMAGES, or raise "
-    "that limit",
+    "a message exceeds the size limit of a proxy in front of TensorFlow Serving: lower AFFECT_MAX_BATCH_IMAGES, or "
+    "raise that limit",
 )
 _BATCH_TOO_LARGE: Final = Meaning(
     BackendError,
@@ -65,7 +65,7 @@ _BATCH_TOO_LARGE: Final = Meaning(
 )
 
 MEANINGS: Final = {
-    grpc.StatusCode.CANCELLED: _AWAY,
+    grpc.StatusCode.CANCELLED: _UNREACHABLE,
     grpc.StatusCode.UNKNOWN: _FAILED,
     grpc.StatusCode.INVALID_ARGUMENT: _REFUSED,
     grpc.StatusCode.DEADLINE_EXCEEDED: Meaning(
@@ -75,16 +75,16 @@ MEANINGS: Final = {
     grpc.StatusCode.ALREADY_EXISTS: _FAILED,
     grpc.StatusCode.PERMISSION_DENIED: _NOT_ALLOWED,
     grpc.StatusCode.UNAUTHENTICATED: _NOT_ALLOWED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: _BUSY,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _OVERLOADED,
     grpc.StatusCode.FAILED_PRECONDITION: _WITHDRAWN,
     grpc.StatusCode.ABORTED: _FAILED,
     grpc.StatusCode.OUT_OF_RANGE: _FAILED,
-    grpc.StatusCode.UNIMPLEMENTED: _OTHER_MAKE,
+    grpc.StatusCode.UNIMPLEMENTED: _NOT_TFSERVING,
     grpc.StatusCode.INTERNAL: _FAILED,
-    grpc.StatusCode.UNAVAILABLE: _AWAY,
+    grpc.StatusCode.UNAVAILABLE: _UNREACHABLE,
     grpc.StatusCode.DATA_LOSS: _FAILED,
 }
-"""What a status means where its text says nothing more exact."""
+"""The meaning of each status, unless `_BY_TEXT` has a more exact one."""
 
 _BY_TEXT: Final = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: (("larger than max", _TOO_LARGE),),
@@ -93,34 +93,39 @@ _BY_TEXT: Final = {
         ("servable version label", _WITHDRAWN),
     ),
     grpc.StatusCode.UNAVAILABLE: (
-        ("queue", _BUSY),  # "The batch scheduling queue to which this task was submitted is full"
-        ("handshake failed", _NO_TRUST),
-        ("verification check failed", _NO_TRUST),
-        ("failed parsing http/2", _OTHER_MAKE),
-        ("http1", _OTHER_MAKE),
+        ("queue", _OVERLOADED),  # "The batch scheduling queue to which this task was submitted is full"
+        ("handshake failed", _UNTRUSTED),
+        ("verification check failed", _UNTRUSTED),
+        ("failed parsing http/2", _NOT_TFSERVING),
+        ("http1", _NOT_TFSERVING),
         ("socket closed", _CLOSED),
     ),
 }
-"""Texts that make a status mean something else, in lower case."""
+"""Exceptions to `MEANINGS`: by status, parts of its text in lower case, each with the meaning that they indicate."""
 
 
 def translated(error: grpc.aio.AioRpcError) -> AffectError:
-    """The error of the contract that a failed call of TensorFlow Serving is."""
+    """Return the error of the contract for a failed call of TensorFlow Serving."""
     meaning = _meaning(error)
-    passing = meaning.error in (Overloaded, ModelNotReady)
-    return meaning.error(meaning.detail, retry_after_s=_RETRY_S if passing else None)
+    is_transient = meaning.error in (Overloaded, ModelNotReady)
+    return meaning.error(meaning.detail, retry_after_s=_RETRY_S if is_transient else None)
 
 
-def obstacle(error: grpc.aio.AioRpcError) -> AffectError:
-    """What stands between a server that cannot be asked what it serves and every request."""
-    error_of_request = translated(error)
-    if isinstance(error_of_request, (BackendError, ModelNotReady)):
-        return error_of_request
-    return _AWAY.error(_AWAY.detail, retry_after_s=_RETRY_S)
+def unavailable_reason(error: grpc.aio.AioRpcError) -> AffectError:
+    """Return the error with which all requests fail while the server cannot be polled.
+
+    Args:
+        error: the error of the failed poll. One that concerns only that poll, a timeout say, stands for a server that
+            does not answer.
+    """
+    reason = translated(error)
+    if isinstance(reason, (BackendError, ModelNotReady)):
+        return reason
+    return _UNREACHABLE.error(_UNREACHABLE.detail, retry_after_s=_RETRY_S)
 
 
 def never_reached_a_server(error: grpc.aio.AioRpcError) -> bool:
-    """Whether a call failed before any server can have seen it."""
+    """Return whether a call failed before any server can have received it."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and says_not_connected(error.details())
 
 

@@ -1,4 +1,4 @@
-"""Polling a TensorFlow Serving for the contract's models: their versions, states and labels, and whether they fit."""
+"""The status poller: it asks TensorFlow Serving for the contract's models, with their versions, states and labels."""
 
 import logging
 from collections.abc import Iterable
@@ -16,16 +16,16 @@ from affect_serving.core.backend import Catalog, Version
 Result = TypeVar("Result")
 
 _CALL_S: Final = 2.0
-"""Time for one question, in seconds; the answers need no computing."""
+"""Time limit of one call, in seconds; the server answers from memory."""
 _log = logging.getLogger(__name__)
 
 
 class StatusPoller:
-    """Asks a server for its models, one question at a time: few servers have threads to spare.
+    """Polls a server for its models, one call at a time, since calls compete with predictions for its threads.
 
     Args:
-        channel: to the server.
-        backbones: whose models to ask for; all, if none.
+        channel: the channel to the server.
+        backbones: the backbones whose models are polled; all backbones, if none are given.
     """
 
     def __init__(self, channel: grpc.aio.Channel, backbones: Iterable[BackboneName]) -> None:
@@ -42,14 +42,14 @@ class StatusPoller:
         self._problems: dict[tuple[ServedModel, int], str] = {}
 
     def forget(self) -> None:
-        """Check all signatures anew: after an absence the server may be another."""
+        """Check all signatures again at the next poll: after an outage the server may serve other models."""
         self._problems.clear()
 
     async def poll(self) -> Catalog:
         """Return everything that is served now.
 
         Raises:
-            grpc.aio.AioRpcError: the server cannot be asked.
+            grpc.aio.AioRpcError: a call failed.
         """
         catalog: dict[ServedModel, tuple[Version, ...]] = {}
         for model in self._models:
@@ -75,6 +75,7 @@ class StatusPoller:
         return self._problems[key]
 
     async def _difference(self, model: ServedModel, number: int) -> str:
+        """Say how a version's signature differs from the contract's, in one sentence; empty if it does not."""
         name = f"{model.name} version {number}"
         signatures = await self._answer(tfserving.version_signatures(model.name, number))
         if signatures is None:
@@ -82,7 +83,7 @@ class StatusPoller:
         difference = mismatch(model, signatures)
         if difference is None:
             return ""
-        _log.error("%s is not asked: %s", name, difference)
+        _log.error("no requests are sent to %s: %s", name, difference)
         return f"{name} is not what the contract says: {difference}"
 
     def _keep_problems_of(self, catalog: Catalog) -> None:
@@ -92,6 +93,7 @@ class StatusPoller:
         self._problems = {key: problem for key, problem in self._problems.items() if key in served}
 
     async def _answer(self, questions: tfserving.Questions[Result]) -> Result:
+        """Make the calls that the questions need, one after another, and return their result."""
         response = None
         try:
             while True:
@@ -101,6 +103,7 @@ class StatusPoller:
             return result
 
     async def _call(self, question: tfserving.Question) -> Any:
+        """Return the response to a question, None if the server says that it has no such thing."""
         try:
             return await self._calls[question.method](question.request, timeout=_CALL_S)
         except grpc.aio.AioRpcError as exc:

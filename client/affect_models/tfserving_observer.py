@@ -65,7 +65,7 @@ class TfServingObserver:
         try:
             return self._calls[question.method](question.request, timeout=_CALL_S)
         except grpc.RpcError as exc:
-            if exc.code().name in question.none:
+            if exc.code().name in question.absent_statuses:
                 return None
             raise
 

@@ -1,4 +1,4 @@
-"""Confidence against accuracy: the bins, and the expected calibration error over them.
+"""The expected calibration error, which compares confidence with accuracy in bins.
 
 Source: Guo et al. (2017), On Calibration of Modern Neural Networks, ICML; 15 bins as there.
 """
@@ -24,7 +24,7 @@ class ConfidenceBin(TypedDict):
 
 
 def confidence_bins(true: NDArray[Any], probabilities: NDArray[np.floating[Any]]) -> list[ConfidenceBin]:
-    """Return predictions in bins of equal width by the probability of the predicted class.
+    """Sort predictions into bins of equal width by the probability of the predicted class.
 
     Args:
         true: the ids of the true classes, int [n], n >= 1.

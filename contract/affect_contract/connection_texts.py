@@ -1,4 +1,4 @@
-"""The texts by which gRPC says that a call found no connection to go out on; UNAVAILABLE alone may mean more."""
+"""The texts by which gRPC says that a call found no connection; UNAVAILABLE alone may also mean other failures."""
 
 from typing import Final
 
@@ -11,5 +11,5 @@ _NOT_CONNECTED: Final = (
 
 
 def says_not_connected(details: str | None) -> bool:
-    """Whether the text of an UNAVAILABLE call means that no server can have seen it."""
+    """Whether the text of an UNAVAILABLE status means that no server can have received the call."""
     return (details or "").lower().startswith(_NOT_CONNECTED)

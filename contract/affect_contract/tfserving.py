@@ -1,8 +1,8 @@
-"""The calls of TensorFlow Serving, and the questions that find out what it serves.
+"""The methods of TensorFlow Serving, and the sequences of calls that find out what it serves.
 
-No transport is imported. The questions are generators: each yields a `Question`, is sent the response, or None where
-the call failed with a status that answers the question too, and returns what was asked for. Whoever has a channel
-drives them.
+No transport is imported: the sequences are generators, and the caller who has a channel drives them. A generator yields
+each call as a `Question` and is sent the response, or None if the call failed with a status that means that there is no
+such thing; in the end it returns the result.
 """
 
 from collections.abc import Generator, Mapping
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Method(NamedTuple):
-    """One method of the server, as a channel calls it."""
+    """A method of the server, by which a channel calls it."""
 
     path: str
     request: type[Message]
@@ -34,21 +34,21 @@ GET_MODEL_STATUS: Final = Method(
 
 
 class Question(NamedTuple):
-    """One call to make."""
+    """A call to make."""
 
     method: Method
     request: Message
-    none: tuple[str, ...]
-    """The gRPC statuses that mean that there is no such thing; every other one is a failure."""
+    absent_statuses: tuple[str, ...]
+    """The gRPC statuses that mean that there is no such thing; every other status is a failure."""
 
 
 Questions = Generator[Question, Any, Result]
-"""Sent responses and None, it returns a result."""
+"""A sequence of calls: a generator of questions that is sent their responses, and returns the result."""
 
 _NOT_SERVED: Final = ("NOT_FOUND",)
-"""The gRPC status of a model or a version that the server does not have."""
+"""The gRPC status for a model or a version that the server does not have."""
 _NO_SUCH_LABEL: Final = ("NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION")
-"""The gRPC statuses of a label that no version carries, or none that can answer."""
+"""The gRPC statuses for a label that no version carries, or only one that cannot answer."""
 _SIGNATURES: Final = "signature_def"
 """The metadata field that holds a model's signatures."""
 _GONE_STATES: Final = (pb.ModelVersionStatus.UNLOADING, pb.ModelVersionStatus.END)
@@ -56,13 +56,13 @@ _LONGEST_REASON: Final = 300
 
 
 def model_state(name: str) -> Questions[ModelState | None]:
-    """Ask for the states of a model's versions, and their labels; None where the server has no such model.
+    """Ask for the states and labels of a model's versions; the result is None if the server has no such model.
 
-    A version that was unloaded stays listed by the server; it is of interest only where it failed.
+    The server also lists versions that it has unloaded; they are left out, unless they failed.
     """
-    # A label in this request would be ignored.
+    # The server would ignore a label in this request.
     request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=name))
-    response = yield Question(GET_MODEL_STATUS, request, none=_NOT_SERVED)
+    response = yield Question(GET_MODEL_STATUS, request, absent_statuses=_NOT_SERVED)
     if response is None:
         return None
     statuses = sorted(response.model_version_status, key=lambda status: status.version)
@@ -76,23 +76,23 @@ def model_state(name: str) -> Questions[ModelState | None]:
 
 
 def version_signatures(name: str, version: int) -> Questions[Mapping[str, pb.SignatureDef] | None]:
-    """Ask for a version's signatures by name, empty where none can be read; None where it has been unloaded."""
-    response = yield _metadata_question(model_spec(name, version=version), none=_NOT_SERVED)
+    """Ask for a version's signatures by name, empty if unreadable; the result is None if it has been unloaded."""
+    response = yield _metadata_question(model_spec(name, version=version), absent_statuses=_NOT_SERVED)
     return None if response is None else _signatures(response)
 
 
 def _labels(name: str) -> Questions[dict[str, int]]:
-    """Ask for the version of each label, by the only call that tells it: one that is made by label."""
+    """Ask for the version of each label, with a call by label, since no other call reveals it."""
     labels = {}
     for label in VERSION_LABELS:
-        response = yield _metadata_question(model_spec(name, label=label), none=_NO_SUCH_LABEL)
+        response = yield _metadata_question(model_spec(name, label=label), absent_statuses=_NO_SUCH_LABEL)
         if response is not None:
             labels[label] = response.model_spec.version.value
     return labels
 
 
 def model_spec(name: str, *, version: int | None = None, label: str | None = None) -> pb.ModelSpec:
-    """How a request names a model and its version; without either choice the server takes the latest."""
+    """Return the message that names a model and its version; the server takes the latest if neither choice is given."""
     spec = pb.ModelSpec(name=name)
     if version is not None:
         spec.version.value = version
@@ -101,10 +101,10 @@ def model_spec(name: str, *, version: int | None = None, label: str | None = Non
     return spec
 
 
-def _metadata_question(spec: pb.ModelSpec, *, none: tuple[str, ...]) -> Question:
-    """The call that tells a version's signatures, and which version a label is on."""
+def _metadata_question(spec: pb.ModelSpec, *, absent_statuses: tuple[str, ...]) -> Question:
+    """Return the call that asks for a version's signatures; its response also says which version a label is on."""
     request = pb.GetModelMetadataRequest(model_spec=spec, metadata_field=[_SIGNATURES])
-    return Question(GET_MODEL_METADATA, request, none)
+    return Question(GET_MODEL_METADATA, request, absent_statuses)
 
 
 def _state_name(status: pb.ModelVersionStatus) -> str:

@@ -1,4 +1,4 @@
-"""The labels and states of a model's versions, by the names that TensorFlow Serving and every part of Affect use."""
+"""The labels and states of a model's versions, as TensorFlow Serving and every part of Affect name them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class VersionState(NamedTuple):
     """The state of one version, as a process that serves it reports it."""
 
     state: str
-    """As TensorFlow Serving names it."""
+    """The state, as TensorFlow Serving names it."""
     problem: str = ""
-    """Why the version is not asked, or never will be; empty where nothing is known to be wrong."""
+    """Why the version is not asked, or never will be; empty if nothing is known to be wrong."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,6 @@ class ModelState:
     """The states of a model's versions, and their labels, as a process that serves it reports them."""
 
     versions: Mapping[int, VersionState] = field(default_factory=dict)
-    """By number, ascending."""
+    """The states of the versions by number, ascending."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """The version that answers, by label."""

@@ -1,4 +1,4 @@
-"""A data set in memory: labelled pictures, and what was left out and why."""
+"""A data set in memory: its labelled pictures, and the rows that were excluded and why."""
 
 import csv
 import hashlib
@@ -18,17 +18,17 @@ from affect_contract.labels import Expression
 from affect_contract.preprocess import MAX_PIXELS, preprocess
 
 MAX_PICTURE_BYTES = 100 * 2**20
-"""A file of a data set may be larger than what a stranger may send."""
+"""The largest file of a data set, in bytes; more than a caller of the gateway may send."""
 
 Item = TypeVar("Item")
 
 
 class DatasetError(Exception):
-    """A data set that cannot be used as it is; the text is one sentence for the user."""
+    """A data set cannot be used as it is; the text is a sentence for the user."""
 
 
 class Split(StrEnum):
-    """What a picture is for."""
+    """The parts of a split."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -36,7 +36,7 @@ class Split(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a row was left out."""
+    """The reason why a row was excluded."""
 
     UNREADABLE = "unreadable picture"
     MISSING = "missing picture"
@@ -49,7 +49,7 @@ class Reason(StrEnum):
 
 
 class Exclusion(NamedTuple):
-    """One row that was left out, whole or for one task."""
+    """A row that was excluded, entirely or for one task."""
 
     id: str
     path: Path
@@ -58,43 +58,43 @@ class Exclusion(NamedTuple):
 
     @property
     def scope(self) -> str:
-        """``row``, or ``regression`` for a row that still counts for classification."""
+        """``row``, or ``regression`` if the row is still used for classification."""
         return "regression" if self.reason is Reason.AFFECT else "row"
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled picture."""
+    """A labelled picture of a data set."""
 
     id: str
     """Unique in the data set, and the same on every machine."""
     path: Path
     expression: Expression
     valence: float | None
-    """In [-1, 1]; None, like arousal, where the row counts for classification only."""
+    """In [-1, 1]; None, like arousal, if the row is used for classification only."""
     arousal: float | None
     digest: str
-    """Hex SHA-256 of the file's bytes."""
+    """The SHA-256 of the file's bytes, in hex."""
     fixed_split: Split | None = None
-    """What the data set itself says the picture is for."""
+    """The part of the split that the data set itself assigns to the picture, if it does."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled pictures in the order of their ids."""
+    """The labelled pictures of a data set, in the order of their ids, and its excluded rows."""
 
     root: Path
     samples: tuple[Sample, ...]
     exclusions: tuple[Exclusion, ...]
     digest: str
-    """Hex SHA-256 over ids, picture bytes, labels and fixed split: equal digests are equal data."""
+    """The SHA-256 of ids, picture bytes, labels and fixed split, in hex: equal digests mean equal data."""
 
     def counts(self) -> dict[Reason, int]:
-        """How many rows were left out, by reason."""
+        """Return how many rows were excluded, by reason."""
         return dict(Counter(exclusion.reason for exclusion in self.exclusions))
 
     def write_exclusions(self, path: Path) -> None:
-        """List every row that was left out as CSV: id, path, reason, scope, detail."""
+        """Write every excluded row to a CSV with the columns id, path, reason, scope and detail."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("id", "path", "reason", "scope", "detail"))
@@ -103,28 +103,28 @@ class Dataset:
 
 
 class Progress(Protocol):
-    """What reports progress over an iterable; ``tqdm`` is one."""
+    """A function that shows progress over an iterable, such as ``tqdm``."""
 
     def __call__(self, iterable: Iterable[Item], *, total: int, desc: str, unit: str) -> Iterable[Item]:
-        """Pass the items on."""
+        """Yield the items of ``iterable``, and show how many of ``total`` have been taken."""
 
 
 def silent(iterable: Iterable[Item], *, total: int, desc: str, unit: str) -> Iterable[Item]:  # noqa: ARG001
-    """No progress shown."""
+    """Return ``iterable`` itself, and show no progress."""
     return iterable
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
-    """A data set's picture as every model takes it, uint8 [224, 224, 3].
+    """Decode a picture of a data set into the input of every model, uint8 [224, 224, 3].
 
     Raises:
-        AffectError: it cannot be decoded, or is absurdly large.
+        AffectError: the picture cannot be decoded, or is larger than `MAX_PICTURE_BYTES` or `MAX_PIXELS`.
     """
     return preprocess(data, max_bytes=MAX_PICTURE_BYTES, max_pixels=MAX_PIXELS)
 
 
 def data_digest(samples: Sequence[Sample]) -> str:
-    """The digest of a data set with these samples, in order."""
+    """Return the digest of a data set with these samples in this order."""
     total = hashlib.sha256()
     for one in samples:
         fixed = f"\0{one.fixed_split}" if one.fixed_split else ""
@@ -134,5 +134,5 @@ def data_digest(samples: Sequence[Sample]) -> str:
 
 
 def encode_names(text: str) -> bytes:
-    """UTF-8, file names that are none being kept byte by byte, as Python reads them from a folder."""
+    """Encode text as UTF-8; bytes of file names that are no UTF-8 stay as Python read them from a folder."""
     return text.encode("utf-8", "surrogateescape")

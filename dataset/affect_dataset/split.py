@@ -1,6 +1,6 @@
-"""Which pictures train, which validate and which test: stratified, seeded, saved and reused.
+"""The split of a data set into training, validation and test pictures: stratified, seeded, saved and reused.
 
-The division follows from the pictures' bytes and the seed alone, so it is the same on every machine.
+A split depends only on the bytes of the pictures, their labels and the seed, so it is the same on every machine.
 """
 
 import csv
@@ -20,24 +20,24 @@ from affect_dataset.loading import SPLIT_FILE, folder_of
 from affect_dataset.samples import Dataset, DatasetError, Sample, Split, encode_names
 
 Fractions = tuple[float, float, float]
-"""The shares of train, validation and test."""
+"""The shares of the training, validation and test pictures, in this order."""
 
 STUDY_FRACTIONS: Final[Fractions] = (0.70, 0.15, 0.15)
-"""The study's, and the default of every new split."""
+"""The fractions of the study, and the default of every new split."""
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e-\d+)?"
-_HEAD = re.compile(
+_HEADER = re.compile(
     r"# affect split: data=(?P<data>[0-9a-f]{64}) seed=(?P<seed>-?\d+) "
     rf"fractions=(?P<train>{_NUMBER})/(?P<validation>{_NUMBER})/(?P<test>{_NUMBER})"
 )
 _COLUMNS = ["id", "split"]
 _SUM_TOLERANCE: Final = 1e-9
-_WAYS_OUT = "remove it to divide anew, or name another file with --split-file"
+_REMEDY = "remove it to divide anew, or name another file with --split-file"
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What each picture of one data set is for."""
+    """The split of one data set: which part each of its pictures is assigned to."""
 
     by_id: Mapping[str, Split]
     data_digest: str
@@ -45,14 +45,14 @@ class Assignment:
     fractions: Fractions
 
     def samples(self, dataset: Dataset, part: Split) -> list[Sample]:
-        """The samples of one part, in the data set's order."""
+        """Return the samples of one part, in the order of the data set."""
         return [sample for sample in dataset.samples if self.by_id[sample.id] is part]
 
 
 def assign(dataset: Dataset, *, seed: int = 0, fractions: Fractions = STUDY_FRACTIONS) -> Assignment:
-    """Divide a data set, each expression in the same proportions, identical pictures on one side.
+    """Divide a data set so that each expression has the same proportions, and identical pictures are in the same part.
 
-    What the data set itself fixes stays so; where it fixes no validation pictures, they are taken from its
+    Pictures whose part the data set fixes stay in it; if it fixes no validation pictures, they are taken from its
     training pictures, in the proportion of the first two fractions.
 
     Raises:
@@ -61,14 +61,14 @@ def assign(dataset: Dataset, *, seed: int = 0, fractions: Fractions = STUDY_FRAC
     _require_fractions(fractions)
     shares = dict(zip(Split, fractions, strict=True))
     by_id = {sample.id: sample.fixed_split for sample in dataset.samples if sample.fixed_split}
-    open_samples: Sequence[Sample] = dataset.samples
+    to_divide: Sequence[Sample] = dataset.samples
     if by_id:
         del shares[Split.TEST]
         has_validation = Split.VALIDATION in by_id.values()
-        open_samples = [one for one in dataset.samples if one.fixed_split is Split.TRAIN and not has_validation]
-    for groups in _groups(open_samples).values():
+        to_divide = [one for one in dataset.samples if one.fixed_split is Split.TRAIN and not has_validation]
+    for groups in _identical_groups(to_divide).values():
         ordered = sorted(groups, key=lambda group: _order_key(seed, group[0].digest))
-        by_id |= _deal(ordered, shares)
+        by_id |= _divide(ordered, shares)
     return Assignment(by_id, dataset.digest, seed, fractions)
 
 
@@ -76,7 +76,7 @@ def parse_fractions(text: str) -> Fractions:
     """Return fractions from three numbers separated by commas.
 
     Raises:
-        ValueError: they are not above 0, or do not sum to 1; the text is a sentence for whoever gave them.
+        ValueError: they are not above 0, or do not sum to 1; the text is a sentence for the user.
     """
     try:
         train, validation, test = map(float, text.split(","))
@@ -89,19 +89,19 @@ def parse_fractions(text: str) -> Fractions:
 def read_or_assign(
     dataset: Dataset, *, path: Path | None = None, seed: int = 0, fractions: Fractions = STUDY_FRACTIONS
 ) -> tuple[Assignment, Path | None]:
-    """The data set's saved split, or a new one, saved.
+    """Read the saved split of a data set; if there is none, divide the data set and save the split.
 
     Args:
-        dataset: what to divide.
-        path: where the split is kept; the default is `split.csv` in the data set's folder.
-        seed: of a new split.
-        fractions: of a new split.
+        dataset: the data set to divide.
+        path: the file of the split, by default `split.csv` in the folder of the data set.
+        seed: the seed of a new split.
+        fractions: the fractions of a new split.
 
     Returns:
-        The split and the file that holds it; None for the file where the data set's folder is read-only.
+        The split, and the file that holds it or None if the folder of the data set is read-only.
 
     Raises:
-        DatasetError: the saved split belongs to other data, or cannot be read or written.
+        DatasetError: the saved split is that of other data, or cannot be read or written.
     """
     place = path or folder_of(dataset.root) / SPLIT_FILE
     if place.exists():
@@ -117,20 +117,20 @@ def read(path: Path, dataset: Dataset) -> Assignment:
     """Read a saved split of ``dataset``.
 
     Raises:
-        DatasetError: it is no split, or one of other data.
+        DatasetError: the file holds no split, or one of other data.
     """
-    head, rows = _parts(path)
-    facts = _HEAD.fullmatch(head)
-    if facts is None or not rows or rows[0] != _COLUMNS:
-        raise DatasetError(f"{path} is no split that affect has saved: {_WAYS_OUT}")
+    header, rows = _read_lines(path)
+    fields = _HEADER.fullmatch(header)
+    if fields is None or not rows or rows[0] != _COLUMNS:
+        raise DatasetError(f"{path} is no split that affect has saved: {_REMEDY}")
     by_id = _parse_rows(path, rows[1:])
-    _check_belongs(path, by_id, facts["data"], dataset)
-    fractions = (float(facts["train"]), float(facts["validation"]), float(facts["test"]))
-    return Assignment(by_id, facts["data"], int(facts["seed"]), fractions)
+    _require_same_data(path, by_id, fields["data"], dataset)
+    fractions = (float(fields["train"]), float(fields["validation"]), float(fields["test"]))
+    return Assignment(by_id, fields["data"], int(fields["seed"]), fractions)
 
 
 def write(assignment: Assignment, path: Path) -> None:
-    """Save a split.
+    """Save a split as CSV, after a comment line with its data digest, seed and fractions.
 
     Raises:
         DatasetError: the file cannot be written.
@@ -154,8 +154,8 @@ def _require_fractions(fractions: Fractions) -> None:
         raise ValueError(f"{fractions} are not three fractions above 0 that sum to 1")
 
 
-def _groups(samples: Iterable[Sample]) -> dict[int, list[list[Sample]]]:
-    """Samples with identical bytes together, by expression (that of the first, should their labels differ)."""
+def _identical_groups(samples: Iterable[Sample]) -> dict[int, list[list[Sample]]]:
+    """Group samples with identical bytes, and return the groups by the expression of their first sample."""
     by_digest: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_digest[sample.digest].append(sample)
@@ -169,25 +169,25 @@ def _order_key(seed: int, digest: str) -> str:
     return hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()
 
 
-def _deal(groups: Sequence[list[Sample]], shares: Mapping[Split, float]) -> dict[str, Split]:
-    """Give each part its share of the pictures, to within one group."""
+def _divide(groups: Sequence[list[Sample]], shares: Mapping[Split, float]) -> dict[str, Split]:
+    """Give each part its share of the pictures, to within one group of identical ones."""
     total = sum(len(group) for group in groups)
     bounds: list[tuple[float, Split]] = []
     reached = 0.0
     for part, share in shares.items():
         reached += share / sum(shares.values()) * total
         bounds.append((reached, part))
-    dealt: dict[str, Split] = {}
+    by_id: dict[str, Split] = {}
     for group in groups:
         # A group goes to the part in which its middle falls.
-        middle = len(dealt) + len(group) / 2
+        middle = len(by_id) + len(group) / 2
         part = next((part for bound, part in bounds if middle <= bound), bounds[-1][1])
-        dealt |= dict.fromkeys((sample.id for sample in group), part)
-    return dealt
+        by_id |= dict.fromkeys((sample.id for sample in group), part)
+    return by_id
 
 
-def _parts(path: Path) -> tuple[str, list[list[str]]]:
-    """The first line of a split file, and its other lines as CSV."""
+def _read_lines(path: Path) -> tuple[str, list[list[str]]]:
+    """Return the first line of a split file, and the cells of the others."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return file.readline().rstrip("\r\n"), list(csv.reader(file, strict=True))
@@ -209,27 +209,28 @@ def _parse_rows(path: Path, rows: Sequence[list[str]]) -> dict[str, Split]:
     return by_id
 
 
-def _check_belongs(path: Path, by_id: Mapping[str, Split], data_digest: str, dataset: Dataset) -> None:
+def _require_same_data(path: Path, by_id: Mapping[str, Split], data_digest: str, dataset: Dataset) -> None:
     there = {sample.id for sample in dataset.samples}
     absent, unassigned = sorted(set(by_id) - there), sorted(there - set(by_id))
     if absent:
         raise DatasetError(
-            f"{path} names {_pictures(absent)} not in {dataset.root}, {absent[0]!r} first: put them back, {_WAYS_OUT}"
+            f"{path} names {_count_pictures(absent)} not in {dataset.root}, {absent[0]!r} first: put them back, "
+            f"{_REMEDY}"
         )
     if data_digest != dataset.digest:
         raise DatasetError(
-            f"{path} divides other data than {dataset.root} now holds (pictures or labels have changed): {_WAYS_OUT}"
+            f"{path} divides other data than {dataset.root} now holds (pictures or labels have changed): {_REMEDY}"
         )
     if unassigned:
         raise DatasetError(
-            f"{path} leaves out {_pictures(unassigned)} in {dataset.root}, {unassigned[0]!r} first: {_WAYS_OUT}"
+            f"{path} leaves out {_count_pictures(unassigned)} in {dataset.root}, {unassigned[0]!r} first: {_REMEDY}"
         )
 
 
-def _pictures(ids: Sequence[str]) -> str:
+def _count_pictures(ids: Sequence[str]) -> str:
     return f"{len(ids):,} picture{'s that are' if len(ids) > 1 else ' that is'}"
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether its owner lets the folder be written; a folder made read-only is left alone by root too."""
+    """Whether a folder can be written; root does not write a folder either that its owner made read-only."""
     return bool(folder.stat().st_mode & stat.S_IWUSR) and os.access(folder, os.W_OK)

@@ -107,6 +107,6 @@ class StatusPoller:
         try:
             return await self._calls[question.method](question.request, timeout=_CALL_S)
         except grpc.aio.AioRpcError as exc:
-            if exc.code().name in question.none:
+            if exc.code().name in question.absent_statuses:
                 return None
             raise

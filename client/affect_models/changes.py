@@ -10,10 +10,13 @@ from typing import Any, Final
 from affect_client.credentials import CredentialsError, add_credential_arguments, read_credentials
 from affect_contract.arguments import names, seconds, whole_number
 from affect_contract.backbones import BACKBONES
+from affect_contract.comparison import parse_condition
 from affect_contract.models import MODELS
 from affect_contract.versions import CANARY, STABLE
 from affect_models import listing
+from affect_models.gate import RunsUnusable, objections
 from affect_models.gateway_observer import GatewayObserver
+from affect_models.run_comparison import compare_runs
 from affect_models.tfserving_observer import tfserving_observers
 from affect_registry import promotion, pruning, store
 from affect_registry.check import check_versions
@@ -86,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     except RolloutFailed as exc:
         _say(f"{exc}; models.config is as it was, and what was served is served on")
         return _REFUSED
-    except Unobservable as exc:
+    except (Unobservable, RunsUnusable) as exc:
         _say(str(exc))
         return _UNKNOWN
     except OSError as exc:
@@ -192,23 +195,12 @@ def _require_whole_gate(options: argparse.Namespace) -> None:
 
 def _objections(options: argparse.Namespace, entries: Entries, targets: Versions) -> list[str]:
     try:
-        # Here, so that a promotion without scores needs none of what scores are made with.
-        from affect_evaluation.comparison.differences import parse_condition  # noqa: PLC0415
-        from affect_evaluation.comparison.gate import objections  # noqa: PLC0415
-        from affect_evaluation.errors import EvaluationError  # noqa: PLC0415
-    except ModuleNotFoundError as exc:
-        raise Unobservable(
-            f"--if-evaluation needs {exc.name}, which is not installed: pip install 'affect-serving[evaluate]'"
-        ) from exc
-    try:
         conditions = [parse_condition(text) for text in options.fail_if]
     except ValueError as exc:
         raise argparse.ArgumentError(None, str(exc)) from exc
     stable = {name: entry.labels[STABLE] for name, entry in entries.items() if STABLE in entry.labels}
-    try:
-        return objections(options.if_evaluation, options.against, conditions, canary=targets, stable=stable)
-    except EvaluationError as exc:
-        raise Unobservable(str(exc)) from exc
+    comparison = compare_runs(options.against, options.if_evaluation)
+    return objections(comparison, conditions, canary=targets, stable=stable)
 
 
 def _on_disk(root: Path, entries: Entries) -> str:

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "affect_client": FOUNDATION,
     "affect_evaluation": FOUNDATION | {"affect_client"},
     "affect_load": FOUNDATION | {"affect_client"},
-    "affect_models": FOUNDATION | {"affect_client", "affect_evaluation"},
+    "affect_models": FOUNDATION | {"affect_client"},
 }
 ADAPTERS = {
     "tensorflow": {"training"},

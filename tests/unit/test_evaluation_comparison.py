@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from affect_contract.comparison import ComparisonDocument, ConditionNotJudged, parse_condition
 from affect_evaluation.__main__ import main
-from affect_evaluation.comparison.differences import compare, contenders, parse_condition
-from affect_evaluation.errors import EvaluationError
+from affect_evaluation.comparison.differences import compare, contenders
 from tests.unit.evaluation_runs import write_run
 from tests.unit.evaluation_samples import write_samples
 
@@ -61,7 +61,7 @@ def test_changed_pictures_are_named(make_run, samples):
 
 def test_only_pictures_that_both_answered_are_compared_and_coverage_tells_the_rest(make_run):
     comparison = compared(make_run("a"), make_run("b", failures=40))
-    assert comparison.coverage == (1.0, 0.75)
+    assert (comparison.coverage.before, comparison.coverage.after) == (1.0, 0.75)
     assert all(one.change == 0 for one in comparison.differences if one.change is not None)
     assert parse_condition("coverage < -0.1").fails(comparison)
     assert not parse_condition("coverage < -0.3").fails(comparison)
@@ -97,7 +97,7 @@ def test_what_is_no_condition_is_refused_with_an_example(make_run, text, capsys)
 
 
 def test_a_condition_on_a_score_that_is_not_there_is_not_passed_in_silence(make_run):
-    with pytest.raises(EvaluationError, match="cannot be judged"):
+    with pytest.raises(ConditionNotJudged, match="cannot be judged"):
         parse_condition("valence.ccd < 0").fails(compared(make_run("a"), make_run("b")))
 
 
@@ -112,6 +112,25 @@ def test_the_command_tells_everything_and_its_status_is_the_gates(make_run, tmp_
     document = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert document["comparisons"][0]["other"] == f"{bad}:mobilenet_v2"
     assert main(["compare", str(bad), str(good), *gate]) == 0
+
+
+def test_the_document_has_what_other_programs_read_in_it_and_is_what_the_contract_says(make_run, tmp_path):
+    folders = [make_run("one"), make_run("two", version=2), make_run("half", version=2, finished=False)]
+    assert main(["compare", *map(str, folders), "--out", str(tmp_path / "out")]) == 0
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert list(document) == ["comparisons", "costs", "runs"]
+    first = document["comparisons"][0]
+    assert list(first) == [
+        "base", "other", "versions", "differences", "coverage", "mended", "spoilt", "changed",
+    ]  # fmt: skip
+    assert first["versions"] == {"base": {"mobilenet_v2_affect": 1}, "other": {"mobilenet_v2_affect": 2}}
+    assert list(first["differences"][0]) == ["task", "metric", "before", "after", "change", "ci95", "is_real"]
+    assert list(document["costs"]) == [f"{folder}:mobilenet_v2" for folder in folders]
+    assert document["runs"] == [
+        {"folder": str(folder), "is_finished": finished, "versions": {"mobilenet_v2": {"mobilenet_v2_affect": version}}}
+        for folder, finished, version in zip(folders, (True, True, False), (1, 2, 2), strict=True)
+    ]
+    assert ComparisonDocument.model_validate(document).model_dump(mode="json") == document
 
 
 def test_the_models_of_one_run_are_held_against_its_first_and_runs_backbone_by_backbone(make_run, capsys):
@@ -131,5 +150,7 @@ def test_what_cannot_be_compared_is_one_line_and_status_2(make_run, tmp_path, sa
     assert "scored different pictures" in capsys.readouterr().err
     assert main(["compare", str(one), str(tmp_path / "none")]) == 2
     assert "is no run of affect-evaluate" in capsys.readouterr().err
+    assert main(["compare", str(make_run("begun", finished=False))]) == 2
+    assert "is not finished: the same affect-evaluate command goes on with it" in capsys.readouterr().err
     assert main(["compare", str(one), str(make_run("two")), "--models", str(tmp_path)]) == 2
     assert "name the models directory that was served" in capsys.readouterr().err

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from affect_client.credentials import KEY_VARIABLE
+from affect_contract.comparison import parse_condition
 from affect_contract.outputs import Task
 from affect_contract.versions import CANARY, STABLE
 from affect_dataset.faces import __main__ as faces_command
 from affect_dataset.shards import INDEX_VARIABLE
 from affect_evaluation import __main__ as evaluation
-from affect_evaluation.comparison.differences import parse_condition
 from affect_models import __main__ as models_command
 from affect_registry import server_files
 from affect_serving.__main__ import read_settings

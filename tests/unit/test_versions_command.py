@@ -364,19 +364,22 @@ def test_what_cannot_be_judged_promotes_nothing(models, server, run, runs, tmp_p
     assert config(models) == before
 
 
-def test_without_what_scores_are_made_with_a_gate_names_it_and_the_rest_works(models):
-    code = (
-        "import sys; sys.modules.update(scipy=None, sklearn=None, matplotlib=None); "
-        "from affect_models.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
+@pytest.mark.parametrize("module", ["scipy", "sklearn", "matplotlib"])
+def test_without_what_scores_are_made_with_a_gate_names_it_and_the_rest_works(models, tmp_path, module):
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    (absent / f"{module}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')")
+    path = os.pathsep.join([str(absent), os.environ.get("PYTHONPATH", "")])
 
     def call(*words):
-        command = [sys.executable, "-c", code, *words, "--models", str(models), "--files-only"]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "affect_models.__main__", *words, "--models", str(models), "--files-only"]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=False
+        )
 
     gated = call("promote", "--if-evaluation", "x", "--against", "y", "--fail-if", "coverage < 0")
     assert gated.returncode == 2
-    assert "pip install 'affect-serving[evaluate]'" in gated.stderr
+    assert f"needs {module}, which is not installed: pip install 'affect-serving[evaluate]'" in gated.stderr
     assert call("rollback", "--canary").returncode == 0
 
 

@@ -1,1 +1,1 @@
-"""Runs held against each other, and the gate that a comparison can be."""
+"""Runs held against each other."""

@@ -1,25 +1,25 @@
 """``affect-evaluate compare``: runs against each other, and a gate for releases."""
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
-from affect_contract.atomic_files import write_atomically
-from affect_evaluation.comparison.cost import Cost, cost_of
-from affect_evaluation.comparison.differences import (
+from affect_contract.atomic_files import write_json
+from affect_contract.comparison import (
+    COMPARISON_FILE,
+    ComparedRun,
     Comparison,
+    ComparisonDocument,
     Condition,
-    Contender,
-    compare,
-    contenders,
+    ConditionNotJudged,
     parse_condition,
 )
+from affect_evaluation.comparison.cost import Cost, cost_of
+from affect_evaluation.comparison.differences import Contender, compare, contenders
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report.printing import say
-
-COMPARISON_FILE: Final = "comparison.json"
+from affect_evaluation.run.folder import timing
 
 _PASSED, _FAILED = 0, 1
 _NONE: Final = "-"
@@ -31,16 +31,18 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         EvaluationError: the runs cannot be compared, or a condition not judged.
     """
-    comparisons = [compare(*pair) for pair in _pairs(contenders(options.runs))]
-    costs = _costs(comparisons, options.models)
+    found = contenders(options.runs)
+    pairs = list(_pairs(found))
+    comparisons = [compare(*pair) for pair in pairs]
+    costs = _costs(pairs, options.models)
     for comparison in comparisons:
         print("\n".join(_lines(comparison, costs)), end="\n\n")  # noqa: T201
     if options.out:
-        _write(options.out, comparisons, costs)
-    failed = [(one, condition) for one in comparisons for condition in options.fail_if if condition.fails(one)]
-    for comparison, condition in failed:
-        say(f"{comparison.other.name} fails {condition.text!r} against {comparison.base.name}")
-    return _FAILED if failed else _PASSED
+        _write(options.out, _document(comparisons, costs, [_compared_run(folder, found) for folder in options.runs]))
+    failures = _failures(comparisons, options.fail_if)
+    for failure in failures:
+        say(failure)
+    return _FAILED if failures else _PASSED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,22 +72,30 @@ def _pairs(found: Sequence[Contender]) -> Iterator[tuple[Contender, Contender]]:
         yield measure, one
 
 
-def _costs(comparisons: Sequence[Comparison], models: Path | None) -> dict[str, Cost]:
-    every = [one for comparison in comparisons for one in (comparison.base, comparison.other)]
+def _costs(pairs: Sequence[tuple[Contender, Contender]], models: Path | None) -> dict[str, Cost]:
+    every = [one for pair in pairs for one in pair]
     return {one.name: cost_of(one.folder, one.backbone, one.answers.versions, models) for one in every}
 
 
+def _failures(comparisons: Sequence[Comparison], conditions: Sequence[Condition]) -> list[str]:
+    try:
+        judged = [condition.failure(one) for one in comparisons for condition in conditions]
+    except ConditionNotJudged as exc:
+        raise EvaluationError(str(exc)) from exc
+    return [failure for failure in judged if failure]
+
+
 def _lines(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[str]:
-    yield f"{comparison.other.name} against {comparison.base.name}"
+    yield f"{comparison.other} against {comparison.base}"
     yield f"  {'':34}{'before':>10}{'after':>10}{'change':>10}   95 % interval"
     for one in comparison.differences:
         ends = f"{one.ci95[0]:+.4f} to {one.ci95[1]:+.4f}" if one.ci95 else _NONE
         mark = "  *" if one.is_real else ""
         numbers = f"{_number(one.before):>10}{_number(one.after):>10}{_number(one.change, '+.4f'):>10}"
         yield f"  {f'{one.task}.{one.metric}':34}{numbers}   {ends}{mark}"
-    before, after = comparison.coverage
+    before, after = comparison.coverage.before, comparison.coverage.after
     yield f"  {'coverage':34}{before:>10.4f}{after:>10.4f}{after - before:>+10.4f}"
-    for name, pair in _cost_rows(costs[comparison.base.name], costs[comparison.other.name]):
+    for name, pair in _cost_rows(costs[comparison.base], costs[comparison.other]):
         yield f"  {name:34}{_number(pair[0], ',.1f'):>10}{_number(pair[1], ',.1f'):>10}"
     yield (
         f"  expressions that changed: {len(comparison.changed):,}, mended {len(comparison.mended):,}, "
@@ -103,29 +113,21 @@ def _number(value: float | None, form: str = ".4f") -> str:
     return _NONE if value is None else format(value, form)
 
 
-def _write(folder: Path, comparisons: Sequence[Comparison], costs: Mapping[str, Cost]) -> None:
+def _write(folder: Path, document: ComparisonDocument) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        document = {"comparisons": [_document(one) for one in comparisons], "costs": costs}
-        write_atomically(folder / COMPARISON_FILE, json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_json(folder / COMPARISON_FILE, document.model_dump())
     except OSError as exc:
         raise EvaluationError(f"{folder} cannot be written: {exc.strerror}") from exc
 
 
-def _document(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "base": comparison.base.name,
-        "other": comparison.other.name,
-        "versions": {"base": comparison.base.answers.versions, "other": comparison.other.answers.versions},
-        "differences": [
-            {
-                "task": one.task, "metric": one.metric, "before": one.before, "after": one.after,
-                "change": one.change, "ci95": one.ci95, "is_real": one.is_real,
-            }
-            for one in comparison.differences
-        ],
-        "coverage": {"before": comparison.coverage[0], "after": comparison.coverage[1]},
-        "mended": comparison.mended,
-        "spoilt": comparison.spoilt,
-        "changed": comparison.changed,
-    }  # fmt: skip
+def _document(
+    comparisons: Sequence[Comparison], costs: Mapping[str, Cost], runs: Sequence[ComparedRun]
+) -> ComparisonDocument:
+    by_name = {name: cast("dict[str, float | None]", cost) for name, cost in costs.items()}
+    return ComparisonDocument(comparisons=tuple(comparisons), costs=by_name, runs=tuple(runs))
+
+
+def _compared_run(folder: Path, found: Sequence[Contender]) -> ComparedRun:
+    versions = {one.backbone: one.answers.versions for one in found if one.folder == folder}
+    return ComparedRun(folder=str(folder), is_finished=bool(timing(folder)), versions=versions)

@@ -13,7 +13,7 @@ from affect_client.rpc.client import DEFAULT_ADDRESS
 from affect_contract.arguments import positive_number, seconds
 from affect_contract.commands import CommandParser
 from affect_load.options import DEFAULT_RATE
-from affect_load.stages import Kind
+from affect_load.stages import LoadKind
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOAK_SHARE: Final = 0.8
@@ -32,18 +32,18 @@ def main() -> int:
         contextlib.nullcontext(GatewayUrls(options.url, options.grpc)) if options.url else local_gateway(options.models)
     )
     with started as urls:
-        if options.kind != Kind.SOAK:
+        if options.kind != LoadKind.SOAK:
             rate = [] if options.rate is None else ["--rate", str(options.rate)]
             return _locust(urls, options.kind, options.out, [*rest, *rate])
         if options.rate is None:
-            status = _locust(urls, Kind.STEPS, options.out / Kind.STEPS, rest)
-            highest = json.loads((options.out / Kind.STEPS / "load.json").read_text())["highest_rate"]
+            status = _locust(urls, LoadKind.STEPS, options.out / LoadKind.STEPS, rest)
+            highest = json.loads((options.out / LoadKind.STEPS / "load.json").read_text())["highest_rate"]
             if status or not highest:
                 print("no saturation was found, so there is no soak: see above, or name a rate", file=sys.stderr)
                 return status or 1
             options.rate = SOAK_SHARE * highest
         return _locust(
-            urls, Kind.SOAK, options.out, [*rest, "--rate", str(options.rate), "--seconds", str(options.soak_s)]
+            urls, LoadKind.SOAK, options.out, [*rest, "--rate", str(options.rate), "--seconds", str(options.soak_s)]
         )
 
 
@@ -83,7 +83,9 @@ def _parser() -> CommandParser:
         metavar="URL",
         help="gRPC address of the gateway that --url names (default: %(default)s)",
     )
-    parser.add_argument("--kind", choices=[*Kind], default=Kind.STEPS, help="kind of load (default: %(default)s)")
+    parser.add_argument(
+        "--kind", choices=[*LoadKind], default=LoadKind.STEPS, help="kind of load (default: %(default)s)"
+    )
     parser.add_argument(
         "--rate",
         type=positive_number,

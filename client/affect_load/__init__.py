@@ -1,1 +1,1 @@
-"""Load on a running service, with a verdict: users and shapes for locust."""
+"""Load tests of a running gateway with locust: users, load shapes, and a verdict."""

@@ -1,4 +1,4 @@
-"""Users of the HTTP API: raw bodies, forms, base64 in JSON, batches."""
+"""Locust users of the HTTP API, who send pictures as raw bodies, forms, base64 in JSON, and batches."""
 
 import base64
 import json
@@ -13,16 +13,16 @@ from locust.env import Environment
 
 from affect_client.http.client import DEFAULT_URL
 from affect_client.options import bearer_authorization
-from affect_load.counts import REFUSED
 from affect_load.options import TIMEOUT_S
-from affect_load.users import PacedUser
+from affect_load.paced_user import PacedUser
+from affect_load.request_counts import REFUSED
 
 _OK: Final = 200
 _TOO_MANY: Final = 429
 
 
 class HttpUser(PacedUser, FastHttpUser):  # type: ignore[misc]
-    """Asks over one connection that it keeps."""
+    """A user of the HTTP API with one connection that is kept open."""
 
     weight = 3
     host = DEFAULT_URL
@@ -42,23 +42,23 @@ class HttpUser(PacedUser, FastHttpUser):  # type: ignore[misc]
 
     @task(4)
     def raw(self) -> None:
-        """The bytes of a picture."""
+        """Send a picture as the raw body."""
         self._send("/predict", "raw", "image/jpeg", next(self.pictures))
 
     @task(2)
     def form(self) -> None:
-        """A form, as browsers send it."""
+        """Send a picture as a form, as browsers do."""
         self._send("/predict", "form", *_form("image", [next(self.pictures)]))
 
     @task(1)
     def in_json(self) -> None:
-        """Base64 in JSON."""
+        """Send a picture as base64 in JSON."""
         body = json.dumps({"image": base64.b64encode(next(self.pictures)).decode()})
         self._send("/predict", "JSON", "application/json", body.encode())
 
     @task(1)
     def batch(self) -> None:
-        """Several pictures at once; those of them that fail make it fail."""
+        """Send several pictures in one request, which fails if one of them fails."""
         self._send("/predict/batch", "batch", *_form("images", islice(self.pictures, self.options.batch)))
 
     def _send(self, path: str, name: str, media_type: str, body: bytes) -> None:
@@ -73,13 +73,13 @@ class HttpUser(PacedUser, FastHttpUser):  # type: ignore[misc]
 
 
 def _failed(answer: dict[str, Any]) -> str | None:
-    """The first error of a batch, whose status is 200 all the same."""
+    """Return the code of the first error in a batch's results, if any; the status is 200 in any case."""
     return next((one["error"]["code"] for one in answer.get("results", []) if "error" in one), None)
 
 
-def _form(part: str, several: Iterable[bytes]) -> tuple[str, bytes]:
-    """The Content-Type of a form with these pictures, and its body."""
+def _form(part: str, pictures: Iterable[bytes]) -> tuple[str, bytes]:
+    """Return the content type and the body of a form with the given pictures."""
     boundary = uuid.uuid4().hex
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{part}"; filename="face"\r\n\r\n'.encode()
-    body = b"".join(head + picture + b"\r\n" for picture in several)
+    body = b"".join(head + picture + b"\r\n" for picture in pictures)
     return f"multipart/form-data; boundary={boundary}", body + f"--{boundary}--\r\n".encode()

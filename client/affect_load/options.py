@@ -10,7 +10,7 @@ from affect_client.credentials import read_credentials as read_client_credential
 from affect_client.http.client import DEFAULT_URL
 from affect_client.rpc.client import DEFAULT_ADDRESS
 from affect_contract.arguments import positive_number, seconds, whole_number
-from affect_load.stages import Kind, Plan, Target, plan
+from affect_load.stages import LoadKind, Plan, Target, plan
 
 TIMEOUT_S: Final = 10.0
 DEFAULT_RATE: Final = 20.0
@@ -19,11 +19,11 @@ DEFAULT_RATE: Final = 20.0
 
 @dataclass(frozen=True)
 class Options:
-    """As they were given."""
+    """The options of a load, parsed."""
 
     grpc: str
     pictures: str
-    kind: Kind
+    kind: LoadKind
     rate: float
     seconds: float
     target: Target
@@ -33,12 +33,12 @@ class Options:
 
     @property
     def plan(self) -> Plan:
-        """What is offered."""
+        """The stages of the load."""
         return plan(self.kind, self.rate, self.seconds, self.target)
 
 
 def read_credentials(ca: str) -> Credentials:
-    """Key, from the environment alone, and certificates, from a file if it is named.
+    """Read the API key from the environment, and the certificates from the file ``ca`` unless it is empty.
 
     Raises:
         CredentialsError: one of them cannot be used.
@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--kind",
-        choices=[*Kind],
-        default=str(Kind.STEPS),
+        choices=[*LoadKind],
+        default=str(LoadKind.STEPS),
         help="steps raises the rate until the target is missed, spike multiplies it by four for a while, soak holds it "
         "(default: %(default)s)",
     )
@@ -109,11 +109,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def options(parsed: argparse.Namespace) -> Options:
-    """What was given."""
+    """Convert what locust's parser returns."""
     return Options(
         grpc=parsed.grpc,
         pictures=parsed.pictures,
-        kind=Kind(parsed.kind),
+        kind=LoadKind(parsed.kind),
         rate=parsed.rate,
         seconds=parsed.seconds,
         target=Target(parsed.p95_ms),

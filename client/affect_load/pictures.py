@@ -1,4 +1,4 @@
-"""The pictures that are sent: a folder's, or drawn faces of several sizes."""
+"""The pictures that users send: those of a folder, or synthetic faces of several sizes."""
 
 import io
 from itertools import cycle
@@ -13,21 +13,21 @@ from affect_contract.preprocess import SIDE
 from affect_dataset.faces.synthetic import draw_face
 
 _DRAWN: Final = ((SIDE, 12), (480, 6), (1080, 3), (2160, 1))
-"""Sides, and how many of each: crops as the service wants them, and what cameras make."""
+"""Sides in pixels, and the number of pictures of each: crops of the network's size, and photographs."""
 
 
 class NoPictures(Exception):
-    """A folder has none; the text says what to do."""
+    """A folder holds no picture; the message says what to do."""
 
 
 def pictures(folder: str) -> list[bytes]:
-    """Encoded pictures, in an order that mixes their sizes.
+    """Return encoded pictures, in an order that mixes their sizes.
 
     Args:
-        folder: where they are; empty for drawn ones, which are the same every time.
+        folder: the folder of the pictures; empty for synthetic faces, which are the same every time.
 
     Raises:
-        NoPictures: there are none in ``folder``.
+        NoPictures: ``folder`` holds none.
     """
     if not folder:
         return _drawn()

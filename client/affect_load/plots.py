@@ -1,4 +1,4 @@
-"""The curve of a load: times and rates by what was offered, or by time."""
+"""The plot of a load: response times and rates by offered rate, or by time."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from affect_load.stages import Kind, Measured, Target
+from affect_load.stages import LoadKind, Measured, Target
 
 _PERCENTILES: Final = ((0.5, "p50", "#56B4E9", ":"), (0.95, "p95", "#0072B2", "-"), (0.99, "p99", "#CC79A7", "--"))
 _ANSWERED: Final = "#009E73"
@@ -15,11 +15,11 @@ _LIMIT: Final = "#D55E00"
 _GREY: Final = "#767676"
 
 
-def curve(kind: Kind, measured: Sequence[Measured], target: Target, highest_rate: float | None) -> Figure:
-    """Above, percentiles of the answers' times in ms; below, requests a second that were answered and refused."""
+def curve(kind: LoadKind, measured: Sequence[Measured], target: Target, highest_rate: float | None) -> Figure:
+    """Draw percentiles of the response times in ms above, and the rates of answers and refusals below."""
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 2)})
-    stages = sorted(measured, key=lambda one: one.stage.rate) if kind is Kind.STEPS else list(measured)
+    stages = sorted(measured, key=lambda one: one.stage.rate) if kind is LoadKind.STEPS else list(measured)
     places = _places(kind, stages)
     for share, name, colour, dash in _PERCENTILES:
         times = [one.counts.percentile_ms(share) for one in stages]
@@ -32,7 +32,7 @@ def curve(kind: Kind, measured: Sequence[Measured], target: Target, highest_rate
     above.yaxis.set_minor_formatter(NullFormatter())
     above.grid(visible=True, which="both", linewidth=0.3)
     _rates(below, places, stages)
-    below.set(xlabel="requests/s offered" if kind is Kind.STEPS else "seconds since the start", ylim=(0, None))
+    below.set(xlabel="requests/s offered" if kind is LoadKind.STEPS else "seconds since the start", ylim=(0, None))
     if highest_rate:
         for axes in (above, below):
             axes.axvline(highest_rate, color=_ANSWERED, linewidth=1, linestyle="-.")
@@ -51,8 +51,8 @@ def _rates(axes: Axes, places: Sequence[float], stages: Sequence[Measured]) -> N
     axes.grid(visible=True, linewidth=0.3)
 
 
-def _places(kind: Kind, stages: Sequence[Measured]) -> list[float]:
-    if kind is Kind.STEPS:
+def _places(kind: LoadKind, stages: Sequence[Measured]) -> list[float]:
+    if kind is LoadKind.STEPS:
         return [one.stage.rate for one in stages]
     ends, place = 0.0, []
     for one in stages:

@@ -1,4 +1,4 @@
-"""`load.html`, one file that opens offline, and `load.json` with the same figures."""
+"""Write the report of a load: `load.html`, one file that opens offline, and `load.json` with the same figures."""
 
 import base64
 import io
@@ -10,29 +10,34 @@ from typing import Any, Final, NamedTuple
 import jinja2
 
 from affect_contract.atomic_files import write_atomically
-from affect_load.counts import Counts
 from affect_load.plots import curve
-from affect_load.stages import Kind, Measured, Target
+from affect_load.request_counts import Counts
+from affect_load.stages import LoadKind, Measured, Target
 from affect_load.verdict import Verdict
 
 HTML_FILE: Final = "load.html"
 JSON_FILE: Final = "load.json"
 
 
-class Sort(NamedTuple):
-    """One sort of requests."""
+class RequestType(NamedTuple):
+    """The requests of one type over all stages, such as forms over HTTP."""
 
     name: str
     counts: Counts
 
 
 def write_report(
-    out: Path, kind: Kind, measured: Sequence[Measured], target: Target, verdict: Verdict, sorts: Sequence[Sort]
+    out: Path,
+    kind: LoadKind,
+    measured: Sequence[Measured],
+    target: Target,
+    verdict: Verdict,
+    requests: Sequence[RequestType],
 ) -> None:
-    """Write both files.
+    """Write `load.html` and `load.json` to the folder ``out``.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: a file cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
     document = {
@@ -42,7 +47,7 @@ def write_report(
         "target_p95_ms": target.p95_ms,
         "highest_rate": verdict.highest_rate,
         "stages": [_stage(one, target) for one in measured],
-        "requests": [{"name": sort.name, **_counts(sort.counts)} for sort in sorts],
+        "requests": [{"name": one.name, **_counts(one.counts)} for one in requests],
     }
     write_atomically(out / JSON_FILE, json.dumps(document, indent=1) + "\n")
     environment = jinja2.Environment(
@@ -60,10 +65,10 @@ def _stage(one: Measured, target: Target) -> dict[str, Any]:
         "judged": one.stage.judged,
         "met": one.meets(target),
         **_counts(one.counts),
-        "generator_cpu_share": one.strain.cpu_share,
-        "generator_late_ms": one.strain.late_ms,
-        "resident_mb": one.held and one.held.resident_bytes / 2**20,
-        "open_files": one.held and one.held.open_files,
+        "generator_cpu_share": one.generator.cpu_share,
+        "generator_late_ms": one.generator.late_ms,
+        "resident_mb": one.resources and one.resources.resident_bytes / 2**20,
+        "open_files": one.resources and one.resources.open_files,
     }
 
 
@@ -76,7 +81,7 @@ def _counts(counts: Counts) -> dict[str, Any]:
     }
 
 
-def _png(kind: Kind, measured: Sequence[Measured], target: Target, verdict: Verdict) -> str:
+def _png(kind: LoadKind, measured: Sequence[Measured], target: Target, verdict: Verdict) -> str:
     buffer = io.BytesIO()
     curve(kind, measured, target, verdict.highest_rate).savefig(buffer, format="png", dpi=110)
     return base64.b64encode(buffer.getvalue()).decode()

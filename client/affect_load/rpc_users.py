@@ -1,4 +1,4 @@
-"""Users of the gRPC API: a call a picture, or one stream for all of them."""
+"""Locust users of the gRPC API: one makes a call for each picture, the other keeps one stream open."""
 
 import time
 from typing import Any
@@ -13,18 +13,25 @@ from affect_client.rpc import calls
 from affect_client.rpc.client import GrpcClient
 from affect_contract.errors import AffectError, ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
-from affect_load.counts import REFUSED
 from affect_load.options import TIMEOUT_S
-from affect_load.users import PacedUser
+from affect_load.paced_user import PacedUser
+from affect_load.request_counts import REFUSED
 
 
 class _RpcUser(PacedUser):
     abstract = True
     host = ""
-    """locust wants one; the address is an option of its own."""
+    """Required by locust but not used: the gRPC address is an option of its own."""
 
     def report(self, name: str, began: float, error: Exception | None, code: str | None) -> None:
-        """Count a call that began at ``began``, and had the error ``code`` if any."""
+        """Report a call to locust.
+
+        Args:
+            name: the name of the call in locust's statistics.
+            began: when the call began, by `time.perf_counter`.
+            error: the exception that it ended with, if any.
+            code: the gateway's error code, if any; `overloaded` counts as a refusal.
+        """
         refused = code == ErrorCode.OVERLOADED
         self.environment.events.request.fire(
             request_type=REFUSED if refused else "gRPC",
@@ -37,22 +44,22 @@ class _RpcUser(PacedUser):
 
 
 class RpcUser(_RpcUser):
-    """A call a picture, never sent twice, with the project's own client."""
+    """A user that makes one call for each picture with the project's own client, without retries."""
 
     weight = 1
 
     def on_start(self) -> None:
-        """Make a channel."""
+        """Open a channel of its own."""
         super().on_start()
         self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.credentials)
 
     def on_stop(self) -> None:
-        """Close it."""
+        """Close the channel."""
         self._client.close()
 
     @task
     def predict(self) -> None:
-        """One picture."""
+        """Send one picture."""
         picture, began = next(self.pictures), time.perf_counter()
         try:
             self._client.predict(picture)
@@ -63,20 +70,20 @@ class RpcUser(_RpcUser):
 
 
 class StreamError(Exception):
-    """An answer of a stream that is an error, or does not come; the text is its code, or says so."""
+    """An answer of a stream is an error or does not come; the message is the error's code, or says so."""
 
 
 class RpcStreamUser(_RpcUser):
-    """One stream for all pictures; a stream that breaks fails its picture, and the next one begins another."""
+    """A user that sends all its pictures over one stream; if the stream breaks, the next picture opens another."""
 
     weight = 1
 
     def on_start(self) -> None:
-        """Make a channel."""
+        """Open a channel of its own."""
         super().on_start()
         address = calls.Address(self.options.grpc)
         credentials = address.credentials(self.credentials["root_certificates"])
-        # A connection of its own: streams that stay open would use up those that one connection may have.
+        # A connection of its own, since the number of open streams on one connection is limited.
         settings = [*address.options, ("grpc.use_local_subchannel_pool", 1)]
         self._channel = (
             grpc.secure_channel(address.target, credentials, options=settings)
@@ -88,14 +95,14 @@ class RpcStreamUser(_RpcUser):
         self._answers: Any = None
 
     def on_stop(self) -> None:
-        """End the stream."""
+        """End the stream and close the channel."""
         if self._answers is not None:
             self._outbox.put(None)
         self._channel.close()
 
     @task
     def predict(self) -> None:
-        """One picture down the stream, and its answer."""
+        """Send one picture over the stream, and wait for its answer."""
         request = affect_pb2.PredictRequest(image=next(self.pictures))
         began = time.perf_counter()
         try:

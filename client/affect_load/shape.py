@@ -1,4 +1,4 @@
-"""The shape that locust asks each second: carries a plan out, and measures its stages."""
+"""The load shape that locust polls every second: it carries out a plan, and measures its stages."""
 
 import time
 from collections import defaultdict
@@ -7,51 +7,51 @@ from typing import Final
 from locust import LoadTestShape
 from locust.stats import RequestStats
 
-from affect_load.counts import REFUSED, Counts
-from affect_load.generator import Strain, worst
+from affect_load.generator_health import GeneratorHealth, worst
 from affect_load.options import Options, options
-from affect_load.resources import held
+from affect_load.process_resources import read_process_resources
+from affect_load.request_counts import REFUSED, Counts
 from affect_load.stages import Measured, Stage
 
 _SETTLE_S: Final = 5.0
 _SETTLE_SHARE: Final = 1 / 3
 
 
-def by_sort(stats: RequestStats) -> dict[str, Counts]:
-    """All that locust has counted, by the name of the request."""
-    sorts: dict[str, Counts] = defaultdict(Counts)
+def counts_by_name(stats: RequestStats) -> dict[str, Counts]:
+    """Return locust's statistics as counts, by the name of the request."""
+    counts: dict[str, Counts] = defaultdict(Counts)
     for (name, kind), entry in sorted(stats.entries.items()):
         if kind == REFUSED:
-            sorts[name] += Counts(refused=entry.num_requests)
+            counts[name] += Counts(refused=entry.num_requests)
         else:
-            sorts[name] += Counts(entry.num_requests - entry.num_failures, entry.num_failures, 0, entry.response_times)
-    return sorts
+            counts[name] += Counts(entry.num_requests - entry.num_failures, entry.num_failures, 0, entry.response_times)
+    return counts
 
 
-def counted(stats: RequestStats) -> Counts:
-    """All of that together."""
-    return sum(by_sort(stats).values(), Counts())
+def total_counts(stats: RequestStats) -> Counts:
+    """Return the counts of all requests together."""
+    return sum(counts_by_name(stats).values(), Counts())
 
 
-class Planned(LoadTestShape):  # type: ignore[misc]
-    """A plan's stages, one after the other; `measured` has those that are over."""
+class PlannedShape(LoadTestShape):  # type: ignore[misc]
+    """Runs the stages of a plan one after the other; `measured` holds those that are over."""
 
     def __init__(self) -> None:
         super().__init__()
         self.measured: list[Measured] = []
-        self.strains: list[Strain] = []
-        """Of all processes, as they come; those of a stage are taken when it is measured."""
+        self.health_reports: list[GeneratorHealth] = []
+        """Reports of all processes since the current stage has settled."""
         self._stage: Stage | None = None
         self._entered = 0.0
         self._began: tuple[float, Counts] | None = None
 
     def tick(self) -> tuple[int, float] | None:
-        """How many users there should be now, and how many of them may appear in a second; None at the end."""
+        """Return the number of users wanted now, and how many may start in a second; None at the end."""
         now = time.monotonic()
         if self._stage is None:
             self._enter(now)
         elif self._began is None and now - self._entered >= min(_SETTLE_S, self._stage.seconds * _SETTLE_SHARE):
-            self.strains.clear()
+            self.health_reports.clear()
             self._began = now, self._counts
         elif self._began is not None and now - self._entered >= self._stage.seconds:
             self._measure(now, self._stage, *self._began)
@@ -65,10 +65,10 @@ class Planned(LoadTestShape):  # type: ignore[misc]
         self._entered, self._began = now, None
 
     def _measure(self, now: float, stage: Stage, began: float, before: Counts) -> None:
-        strain = worst(self.strains) if self.strains else Strain(0.0, 0.0)
+        generator = worst(self.health_reports) if self.health_reports else GeneratorHealth(0.0, 0.0)
         counts = self._counts.since(before)
-        holds = held(self.runner.environment.host, self._options.ca)
-        self.measured.append(Measured(stage, now - began, counts, strain, holds))
+        resources = read_process_resources(self.runner.environment.host, self._options.ca)
+        self.measured.append(Measured(stage, now - began, counts, generator, resources))
 
     @property
     def _options(self) -> Options:
@@ -76,4 +76,4 @@ class Planned(LoadTestShape):  # type: ignore[misc]
 
     @property
     def _counts(self) -> Counts:
-        return counted(self.runner.stats)
+        return total_counts(self.runner.stats)

@@ -1,4 +1,4 @@
-"""What load is offered, stage by stage, and what was measured of each."""
+"""The stages of a load: how much load each offers, what was measured in it, and which stage follows."""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from affect_load.counts import Counts
-from affect_load.generator import Strain
-from affect_load.resources import Held
+from affect_load.generator_health import GeneratorHealth
+from affect_load.process_resources import ProcessResources
+from affect_load.request_counts import Counts
 
 RATE_PER_USER: Final = 2.0
-"""Requests a second. A user waits for each answer, so answers that take half a second slow it down."""
+"""Requests per second of one user, who waits for each answer: answers slower than 0.5 s lower its rate."""
 _GROWTH: Final = 1.5
 _CLOSE_ENOUGH: Final = 1.05
-"""Between the highest rate that met the target and the lowest that missed it."""
+"""Ratio of the lowest rate that missed the target to the highest that met it, at which the search ends."""
 _MOST_STAGES: Final = 24
 _KEPT_UP: Final = 0.9
 _REFUSED_MOST: Final = 0.01
@@ -22,8 +22,8 @@ _SLICE_S: Final = 30.0
 _SPIKE: Final = 4
 
 
-class Kind(StrEnum):
-    """Of a load."""
+class LoadKind(StrEnum):
+    """The kind of a load: rising steps, a spike, or a soak."""
 
     STEPS = "steps"
     SPIKE = "spike"
@@ -32,53 +32,54 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """What the service is held to."""
+    """The target by which the service is judged."""
 
     p95_ms: float
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Some users for some time."""
+    """A number of users for a number of seconds."""
 
     users: int
     seconds: float
     judged: bool = True
-    """Whether it has to meet the target; errors count in every stage."""
+    """Whether the stage has to meet the target; errors count in every stage."""
 
     @property
     def rate(self) -> float:
-        """Requests offered, a second."""
+        """Requests offered per second."""
         return self.users * RATE_PER_USER
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A stage that is over. The first seconds, in which users appear, are in none of its figures but the errors."""
+    """The figures of a stage that is over; those of its first seconds, in which users start, are left out."""
 
     stage: Stage
     seconds: float
     counts: Counts
-    strain: Strain
-    """Of the generator."""
-    held: Held | None = None
-    """What the gateway held at the end, where it says."""
+    generator: GeneratorHealth
+    """The load on the generator meanwhile."""
+    resources: ProcessResources | None = None
+    """The gateway's resources at the end of the stage; None if they are not known."""
 
     @property
     def answered_per_s(self) -> float:
-        """The rate that was served."""
+        """Answers per second."""
         return self.counts.answered / self.seconds
 
     @property
     def p95_ms(self) -> float | None:
-        """Of the answers."""
+        """95th percentile of the response times in ms; None without an answer."""
         return self.counts.percentile_ms(0.95)
 
     def meets(self, target: Target) -> bool:
-        """Whether the rate was served: answers in time, no errors, next to no refusals, and users kept to their pace.
+        """Return whether the rate was served: answers in time, no errors, few refusals, and users at their pace.
 
-        A user waits for its answer before it asks again. So a service that stalls gets fewer requests than were meant,
-        and its percentiles would look better than they are: that is why the pace counts. One a user may fall outside.
+        A user waits for an answer before it sends the next request. So a service that stalls gets fewer requests than
+        intended, and its percentiles look better than they are; therefore the number sent counts too. One request of
+        each user may fall outside the stage.
         """
         p95_ms = self.p95_ms
         return (
@@ -91,15 +92,15 @@ class Measured:
 
 
 class Plan(Protocol):
-    """Decides each stage by those before it."""
+    """Decides each stage by the figures of those before it."""
 
     def next(self, measured: Sequence[Measured]) -> Stage | None:
-        """The stage after ``measured``; None at the end."""
+        """Return the stage that follows ``measured``; None at the end."""
 
 
 @dataclass(frozen=True)
 class StepSearch:
-    """More and more users until the target is missed, then halfway between what met it and what missed it."""
+    """Raises the number of users until the target is missed, then bisects between the last met and the first missed."""
 
     users: int
     seconds: float
@@ -107,7 +108,7 @@ class StepSearch:
 
     def next(self, measured: Sequence[Measured]) -> Stage | None:
         """See `Plan`."""
-        best, missed = bounds(measured, self.target)
+        best, missed = user_bounds(measured, self.target)
         if len(measured) >= _MOST_STAGES:
             return None
         if missed is None:
@@ -117,16 +118,16 @@ class StepSearch:
         return Stage((missed + (best or 0)) // 2, self.seconds)
 
 
-def bounds(measured: Sequence[Measured], target: Target) -> tuple[int | None, int | None]:
-    """The most users below every miss that met the target, and the fewest that missed it."""
+def user_bounds(measured: Sequence[Measured], target: Target) -> tuple[int | None, int | None]:
+    """Return the most users below every miss that met the target, and the fewest that missed it."""
     missed = min((one.stage.users for one in measured if not one.meets(target)), default=None)
     met = [one.stage.users for one in measured if one.meets(target) and (missed is None or one.stage.users < missed)]
     return max(met, default=None), missed
 
 
 @dataclass(frozen=True)
-class Sequel:
-    """Stages that are fixed beforehand."""
+class FixedStages:
+    """A plan whose stages are fixed beforehand."""
 
     stages: tuple[Stage, ...]
 
@@ -135,21 +136,23 @@ class Sequel:
         return self.stages[len(measured)] if len(measured) < len(self.stages) else None
 
 
-def plan(kind: Kind, rate: float, seconds: float, target: Target) -> Plan:
-    """The load of a kind.
+def plan(kind: LoadKind, rate: float, seconds: float, target: Target) -> Plan:
+    """Return the plan of a load.
 
     Args:
-        kind: which.
-        rate: requests a second: of the first step, of the calm before and after a spike, of a soak.
-        seconds: of each step, of each of a spike's three stages, of the whole soak.
-        target: what ends the steps.
+        kind: the kind of load.
+        rate: requests per second of the first step, before and after a spike, or throughout a soak.
+        seconds: duration of each step, of each of a spike's three stages, or of the whole soak.
+        target: the target whose miss ends the rise of the steps.
     """
     users = max(1, round(rate / RATE_PER_USER))
     match kind:
-        case Kind.STEPS:
+        case LoadKind.STEPS:
             return StepSearch(users, seconds, target)
-        case Kind.SPIKE:
-            return Sequel((Stage(users, seconds), Stage(_SPIKE * users, seconds, judged=False), Stage(users, seconds)))
-        case Kind.SOAK:
+        case LoadKind.SPIKE:
+            return FixedStages(
+                (Stage(users, seconds), Stage(_SPIKE * users, seconds, judged=False), Stage(users, seconds))
+            )
+        case LoadKind.SOAK:
             slices = max(4, round(seconds / _SLICE_S))
-            return Sequel((Stage(users, seconds / slices),) * slices)
+            return FixedStages((Stage(users, seconds / slices),) * slices)

@@ -1,4 +1,4 @@
-"""Whether the service did what it should: passed, failed, or void because the generator was the bottleneck."""
+"""Judge a load: the service passed, failed, or nothing is known because the generator was the bottleneck."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from affect_load.counts import Counts
-from affect_load.resources import Held
-from affect_load.stages import RATE_PER_USER, Kind, Measured, Target, bounds
+from affect_load.process_resources import ProcessResources
+from affect_load.request_counts import Counts
+from affect_load.stages import RATE_PER_USER, LoadKind, Measured, Target, user_bounds
 
 _MEMORY_GROWTH: Final = 0.02
 
 
 class LoadOutcome(IntEnum):
-    """The exit status that says it."""
+    """The outcome of a load, whose value is the exit status."""
 
     PASSED = 0
     FAILED = 1
@@ -23,25 +23,25 @@ class LoadOutcome(IntEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """With its reasons."""
+    """The outcome of a load, and its reasons."""
 
     outcome: LoadOutcome
     reasons: tuple[str, ...]
     highest_rate: float | None = None
-    """Requests a second that met the target, where the load was steps."""
+    """The highest rate in requests per second that met the target; for steps only."""
 
 
 def judge(
-    kind: Kind, measured: Sequence[Measured], target: Target, total: Counts, errors: Mapping[str, int]
+    kind: LoadKind, measured: Sequence[Measured], target: Target, total: Counts, errors: Mapping[str, int]
 ) -> Verdict:
     """Judge a load.
 
     Args:
-        kind: of the load.
+        kind: the kind of load.
         measured: its stages.
-        target: what the service is held to.
-        total: everything since the first request.
-        errors: how often which was seen.
+        target: the target by which the service is judged.
+        total: the counts since the first request.
+        errors: the number of occurrences by error.
     """
     aside = (f"{total.refused:,} of {total.sent:,} requests were refused as too many (429): no errors of the service",)
     if not total.sent:
@@ -53,16 +53,16 @@ def judge(
         )
     if not measured:
         return Verdict(LoadOutcome.VOID, ("it ended before anything was measured", *aside))
-    if kind is Kind.STEPS:
+    if kind is LoadKind.STEPS:
         return _of_steps(measured, target, aside)
     verdict = _of_stages(measured, target, aside)
-    return _of_memory(measured, verdict) if kind is Kind.SOAK and verdict.outcome is LoadOutcome.PASSED else verdict
+    return _of_memory(measured, verdict) if kind is LoadKind.SOAK and verdict.outcome is LoadOutcome.PASSED else verdict
 
 
 def _of_steps(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
-    most_users, missed = bounds(measured, target)
+    most_users, missed = user_bounds(measured, target)
     best = most_users and most_users * RATE_PER_USER
-    limited = [one for one in measured if one.stage.users == missed and one.strain.limits(target.p95_ms)]
+    limited = [one for one in measured if one.stage.users == missed and one.generator.is_bottleneck(target.p95_ms)]
     if limited:
         found = f"{best:.0f}/s met the target" if best else "no rate met the target"
         return Verdict(LoadOutcome.VOID, (_limited(limited[0]), found, *aside), best)
@@ -77,40 +77,40 @@ def _of_stages(measured: Sequence[Measured], target: Target, aside: tuple[str, .
     missed = [one for one in measured if one.stage.judged and not one.meets(target)]
     if not missed:
         return Verdict(LoadOutcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *aside))
-    limited = next((one for one in missed if one.strain.limits(target.p95_ms)), None)
+    limited = next((one for one in missed if one.generator.is_bottleneck(target.p95_ms)), None)
     if limited:
         return Verdict(LoadOutcome.VOID, (_limited(limited), *aside))
     return Verdict(LoadOutcome.FAILED, (_missed(missed[0], target), *aside))
 
 
 def _of_memory(measured: Sequence[Measured], verdict: Verdict) -> Verdict:
-    """Resident memory and open files in the last quarter of a soak, against the second, when it was warm."""
-    held = [one.held for one in measured if one.held]
-    if len(held) < len(measured):
+    """Compare memory and open files in the last quarter of a soak with the second quarter, when caches were warm."""
+    resources = [one.resources for one in measured if one.resources]
+    if len(resources) < len(measured):
         return Verdict(
             LoadOutcome.VOID, ("the gateway did not say what it holds: /metrics has to be there for a soak",)
         )
-    quarter = len(held) // 4
-    warm, end = _median(held[quarter : 2 * quarter]), _median(held[-quarter:])
+    quarter = len(resources) // 4
+    warm, end = _median(resources[quarter : 2 * quarter]), _median(resources[-quarter:])
     growth = end.resident_bytes / warm.resident_bytes - 1
-    said = (
+    reasons = (
         f"resident memory {warm.resident_bytes / 2**20:.1f} MB when warm, {end.resident_bytes / 2**20:.1f} MB at the "
         f"end ({growth:+.1%})",
         f"{warm.open_files:.0f} open files when warm, {end.open_files:.0f} at the end",
     )
     grew = growth >= _MEMORY_GROWTH or end.open_files > warm.open_files
     outcome = LoadOutcome.FAILED if grew else LoadOutcome.PASSED
-    return Verdict(outcome, (*said, *verdict.reasons))
+    return Verdict(outcome, (*reasons, *verdict.reasons))
 
 
-def _median(several: Sequence[Held]) -> Held:
-    return Held(*map(statistics.median, zip(*several, strict=True)))
+def _median(resources: Sequence[ProcessResources]) -> ProcessResources:
+    return ProcessResources(*map(statistics.median, zip(*resources, strict=True)))
 
 
 def _limited(one: Measured) -> str:
     return (
-        f"the generator was the bottleneck at {one.stage.rate:.0f}/s ({one.strain.cpu_share:.0%} of a core, "
-        f"{one.strain.late_ms:.0f} ms late): give it a machine of its own, or more processes"
+        f"the generator was the bottleneck at {one.stage.rate:.0f}/s ({one.generator.cpu_share:.0%} of a core, "
+        f"{one.generator.late_ms:.0f} ms late): give it a machine of its own, or more processes"
     )
 
 

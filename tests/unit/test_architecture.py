@@ -54,11 +54,11 @@ ADAPTERS = {
     "krippendorff": {"client/affect_evaluation"},
     "matplotlib": {"training", "client/affect_evaluation", "client/affect_load/plots.py"},
     "locust": {
-        "client/affect_load/events.py",
+        "client/affect_load/locust_events.py",
         "client/affect_load/http_users.py",
         "client/affect_load/rpc_users.py",
         "client/affect_load/shape.py",
-        "client/affect_load/users.py",
+        "client/affect_load/paced_user.py",
     },
 }
 TENSORFLOW_ONLY_FOR_EXPORT = {"saved_model.py", "warmup.py"}

@@ -1,4 +1,4 @@
-"""What came of requests, counted: answers with their times, refusals, errors."""
+"""Counts of requests by outcome: answers with their response times, refusals, errors."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,34 +6,34 @@ from dataclasses import dataclass, field
 from typing import Self
 
 REFUSED = "REFUSED"
-"""The kind under which a request is counted that the service was too busy for: no error, and no answer either."""
+"""The request type under which locust counts refusals (429): they are neither answers nor errors."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Of some stretch of time, or since the start; those of a stretch are a difference."""
+    """The requests of a period by outcome; `since` gives those between two moments."""
 
     answered: int = 0
     errors: int = 0
     refused: int = 0
     times_ms: Mapping[int, int] = field(default_factory=dict)
-    """How many answers took how long, as locust rounds it: to 1 ms below 100 ms, to two digits above."""
+    """Number of answers by response time, which locust rounds to 1 ms below 100 ms and to two digits above."""
 
     @property
     def sent(self) -> int:
-        """All that came back in some way."""
+        """Requests with any outcome."""
         return self.answered + self.errors + self.refused
 
     @property
     def refused_share(self) -> float:
-        """From 0 to 1."""
+        """Share of the requests that were refused, from 0 to 1."""
         return self.refused / self.sent if self.sent else 0.0
 
     def percentile_ms(self, share: float) -> float | None:
-        """The time within which ``share`` of the answers came; None where there was no answer.
+        """Return the time in ms within which ``share`` of the answers came; None without an answer.
 
         Args:
-            share: in (0, 1].
+            share: the percentile as a share, in (0, 1].
         """
         wanted = share * sum(self.times_ms.values())
         for time_ms, count in sorted(self.times_ms.items()):
@@ -51,7 +51,7 @@ class Counts:
         )
 
     def since(self, earlier: Self) -> Self:
-        """What was counted after ``earlier``."""
+        """Return the counts of the period that began when ``earlier`` was taken."""
         return type(self)(
             self.answered - earlier.answered,
             self.errors - earlier.errors,

@@ -1,4 +1,4 @@
-"""What every user does alike: its pace, its pictures, its key."""
+"""The base class of all users: it paces their requests, and gives them pictures and credentials."""
 
 import random
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PERIOD_S: Final = 1 / RATE_PER_USER
 
 
 class PacedUser(User):  # type: ignore[misc]
-    """Asks at a steady pace, that begins anywhere in its period, so that users who appear together do not ask so."""
+    """A user that sends requests at a steady pace, with a random offset so that users do not send in step."""
 
     abstract = True
     wait_time = constant_throughput(RATE_PER_USER)
@@ -29,14 +29,14 @@ class PacedUser(User):  # type: ignore[misc]
         super().__init__(environment)
 
     def on_start(self) -> None:
-        """Wait for its place in the period."""
-        self.pictures: Iterator[bytes] = _from_anywhere(self.options.pictures)
+        """Choose the first picture, and wait for a random part of the period."""
+        self.pictures: Iterator[bytes] = _from_random_start(self.options.pictures)
         gevent.sleep(random.uniform(0, PERIOD_S))  # noqa: S311 - no secret
 
 
-def _from_anywhere(folder: str) -> Iterator[bytes]:
-    several = _loaded(folder)
-    return islice(cycle(several), random.randrange(len(several)), None)  # noqa: S311
+def _from_random_start(folder: str) -> Iterator[bytes]:
+    loaded = _loaded(folder)
+    return islice(cycle(loaded), random.randrange(len(loaded)), None)  # noqa: S311
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the gateway's process holds, by its own /metrics."""
+"""Read the memory and the open files of the gateway's process from its /metrics."""
 
 import re
 import ssl
@@ -8,19 +8,19 @@ from typing import Final, NamedTuple
 _TIMEOUT_S: Final = 5.0
 
 
-class Held(NamedTuple):
-    """At one moment."""
+class ProcessResources(NamedTuple):
+    """The resources that a process holds at one moment."""
 
     resident_bytes: float
     open_files: float
 
 
-def held(url: str, ca: str = "") -> Held | None:
-    """What the gateway at ``url`` holds; None where it does not say, as behind an ingress that hides its metrics.
+def read_process_resources(url: str, ca: str = "") -> ProcessResources | None:
+    """Return the resources of the gateway at ``url``; None if its /metrics is hidden, as behind an ingress.
 
     Args:
-        url: its HTTP URL.
-        ca: PEM file of the authorities that may vouch for it; the usual ones, if empty.
+        url: the gateway's HTTP URL.
+        ca: PEM file of the certificate authorities to trust; the public ones, if empty.
     """
     context = ssl.create_default_context(cafile=ca or None)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
@@ -31,6 +31,6 @@ def held(url: str, ca: str = "") -> Held | None:
         return None
     found = dict(re.findall(r"^process_(resident_memory_bytes|open_fds) (\S+)$", text, re.MULTILINE))
     try:
-        return Held(float(found["resident_memory_bytes"]), float(found["open_fds"]))
+        return ProcessResources(float(found["resident_memory_bytes"]), float(found["open_fds"]))
     except KeyError:
         return None

@@ -1,9 +1,9 @@
-"""The evaluation job against a bare load generator on the same gateway, and the scoring of large sets.
+"""Compare the evaluation job with a bare load generator on the same gateway, and time the scoring of large sets.
 
     python bench/evaluate.py --models DIR [--pictures 4000] [--rows 50000] [--rounds 3]
 
-Both ask the gateway for the same pictures, 16 at a time. Then recorded answers to ``--rows`` pictures are scored and
-drawn by a process of its own.
+Both send the same pictures to the gateway, with 16 requests in flight. Then recorded answers to ``--rows`` pictures
+are scored and plotted in a process of its own.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SECONDS = 6.0
 
 
 def main() -> None:
-    """Print the figures."""
+    """Run the benchmark and print its figures."""
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _many_faces(root: Path, count: int) -> Path:
-    """A data set of ``count`` pictures: some drawn, and each of them many times, with a byte more each time."""
+    """Write a data set of ``count`` pictures: a few synthetic faces, repeated with bytes added so that all differ."""
     write_faces(root / "drawn", FACES)
     data = root / "faces"
     shutil.copytree(root / "drawn", data)

@@ -1,8 +1,8 @@
-"""A head trained on the features of a large data set: read from disk as they are used, against all of them in memory.
+"""Compare two ways to train a head on the features of a large data set: read from disk when used, or all in memory.
 
-A cache of made-up features is written as `affect-train features` writes it; then each way trains a regression head for
-one epoch in a process of its own, with the list of pictures that a data set gives. Memory is that of the process
-itself, and apart from it what it maps of files, which the system takes back when others need it.
+A cache of random features is written as `affect-train features` writes it; then each way trains a regression head for
+one epoch in a process of its own. Memory of the process itself is stated apart from mapped files, whose memory the
+system takes back when others need it.
 
     python bench/features.py [--pictures 450000] [--width 1280] [--batch-size 16] [--folder DIR]
 """
@@ -36,7 +36,7 @@ WAYS: Final = ("from disk", "in memory")
 
 
 def samples(count: int) -> list[Sample]:
-    """What a data set's list looks like."""
+    """Make up the samples of a data set."""
     rng = np.random.default_rng(0)
     return [
         Sample(
@@ -52,12 +52,12 @@ def samples(count: int) -> list[Sample]:
 
 
 def cache_in(folder: Path) -> FeatureCache:
-    """The cache of the made-up base."""
+    """Open the feature cache of the made-up backbone."""
     return FeatureCache(folder, "mobilenet_v2", "0" * 64)
 
 
 def fill(folder: Path, count: int, width: int) -> None:
-    """Write the features of so many pictures."""
+    """Write random features of ``count`` pictures to the cache."""
     cache, rng = cache_in(folder), np.random.default_rng(0)
     digests = [one.digest for one in samples(count)]
     for start in range(0, count, CHUNK):
@@ -67,7 +67,7 @@ def fill(folder: Path, count: int, width: int) -> None:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Rows that were all read before."""
+    """Features that were all read into memory beforehand."""
 
     rows: NDArray[np.float32]
 
@@ -75,61 +75,61 @@ class InMemory:
         return len(self.rows)
 
     def batches(self, indices: Iterable[NDArray[np.intp]]) -> Iterator[NDArray[np.float32]]:
-        """Rows by index."""
+        """Yield the rows of each batch of indices."""
         return (self.rows[batch] for batch in indices)
 
 
-class Peak(threading.Thread):
-    """The most memory that the process has had, by kind, in MB."""
+class PeakMemory(threading.Thread):
+    """Records the most memory that the process has had, by kind, in MB."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.own = self.files = 0.0
 
     def run(self) -> None:
-        """Look ten times a second."""
+        """Measure ten times a second."""
         while True:
-            self.look()
+            self.measure()
             time.sleep(0.1)
 
-    def look(self) -> None:
-        """Once."""
+    def measure(self) -> None:
+        """Measure once."""
         lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         own, files = (int(lines[name].split()[0]) / 1000 for name in ("RssAnon", "RssFile"))
         self.own, self.files = max(self.own, own), max(self.files, files)
 
 
 def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, float]:
-    """One epoch, in this process."""
+    """Train for one epoch in this process, and return its memory in MB and its seconds."""
     from affect_training.loop.batches import in_order  # noqa: PLC0415
     from affect_training.loop.epochs import Examples, train  # noqa: PLC0415
     from affect_training.loop.targets import labels  # noqa: PLC0415
     from affect_training.networks.heads import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
     from affect_training.recipes.recipe import STUDY_RECIPE  # noqa: PLC0415
 
-    peak = Peak()
-    peak.look()
+    peak = PeakMemory()
+    peak.measure()
     before = peak.own
     peak.start()
     listed = samples(count)
     inputs = cache_in(folder).rows([one.digest for one in listed])
     started = time.perf_counter()
-    some = next(inputs.batches(in_order(count, 1)))
+    first = next(inputs.batches(in_order(count, 1)))
     chosen = inputs
     if way == "in memory":
-        rows = np.empty((count, some.shape[1]), np.float32)
+        rows = np.empty((count, first.shape[1]), np.float32)
         for indices, batch in zip(in_order(count, CHUNK), inputs.batches(in_order(count, CHUNK)), strict=True):
             rows[indices] = batch
         chosen = InMemory(rows)  # type: ignore[assignment]
     examples = Examples(chosen, labels(Task.REGRESSION, listed))
     recipe = replace(STUDY_RECIPE, epochs=1, batch_size=batch_size)
-    head = build_head(Task.REGRESSION, some.shape[1], recipe, seed=0)
+    head = build_head(Task.REGRESSION, first.shape[1], recipe, seed=0)
     with tempfile.TemporaryDirectory() as checkpoints:
         train(
             head, Task.REGRESSION, recipe, examples, examples,
             seed=0, checkpoint=Path(checkpoints) / "c.npz", description=way,
         )  # fmt: skip
-    peak.look()
+    peak.measure()
     return {"before": before, "own": peak.own, "files": peak.files, "seconds": time.perf_counter() - started}
 
 

@@ -1,4 +1,4 @@
-"""A step of fine-tuning: Keras's own loop against ours, in one run, on the same pictures.
+"""Compare a step of fine-tuning in Keras's own loop with ours, in one run, on the same pictures.
 
 Both train MobileNetV2 and two heads on the same losses, batch normalisation in inference mode, on batches of 32
 pictures of 224 x 224 that are in memory. Keras's loop is `train_on_batch` on the network as it is; ours folds the
@@ -29,7 +29,7 @@ RECIPE = FineTuning()
 
 
 def networks() -> tuple[keras.Model, keras.Model]:
-    """The plain network and ours, each with a base of its own."""
+    """Build the plain network and ours, each with a backbone of its own."""
     made = []
     for ours in (False, True):
         base = build_base("mobilenet_v2", Weights(Origin.NONE))
@@ -45,7 +45,7 @@ def networks() -> tuple[keras.Model, keras.Model]:
 
 
 def seconds_a_step(model: keras.Model, batch: np.ndarray, targets: dict[str, np.ndarray], steps: int) -> float:
-    """Seconds of one step in the mean, after one that warms up."""
+    """Return the mean seconds of one step, after a step that warms up."""
     model.train_on_batch(batch, targets)
     started = time.perf_counter()
     for _ in range(steps):
@@ -54,7 +54,7 @@ def seconds_a_step(model: keras.Model, batch: np.ndarray, targets: dict[str, np.
 
 
 def main() -> None:
-    """Print the ratio."""
+    """Print the ratio of the two loops' speeds."""
     parser = argparse.ArgumentParser(description="Measure a step of fine-tuning.")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)

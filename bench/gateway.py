@@ -1,11 +1,11 @@
-"""The gateway before a model server, against asking the model server directly.
+"""Compare the gateway in front of a model server with direct calls of the model server.
 
     python bench/gateway.py [--models DIR] [--pictures DIR] [--seconds 6] [--rounds 3]
 
-Load generator and model server share one core, the gateway has the other. Whoever asks directly decodes the pictures
-too. First behind a model server that answers at once, with what operators ask: how soon the gateway is ready, how large
-it is after 10,000 requests, how soon it serves again after the model server was restarted. Then, with ``--models``,
-behind one that runs a fused MobileNetV2: the one that ``TFSERVING_BIN`` names, else the stand-in of the tests.
+Load generator and model server share one core, and the gateway has the other. The direct client decodes the pictures
+itself. The first model server answers at once; with it, figures for operators are measured too: how soon the gateway is
+ready, its memory after 10,000 requests, and how soon it serves again after the model server was restarted. With
+``--models`` a second one runs a fused MobileNetV2: the server that ``TFSERVING_BIN`` names, else the tests' stand-in.
 """
 
 import argparse
@@ -37,7 +37,7 @@ REQUESTS_BEFORE_SIZE = 10_000
 
 
 class Gateway(NamedTuple):
-    """A running gateway."""
+    """A running gateway: its process and its URLs."""
 
     process: psutil.Process
     http: str
@@ -45,16 +45,16 @@ class Gateway(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One way to ask."""
+    """The figures of one way to send requests."""
 
     pictures_per_s: float
     p50_ms: float
     cpu_ms: float
-    """Of the gateway, a picture."""
+    """CPU time of the gateway per picture."""
 
 
 def main() -> None:
-    """Print the figures."""
+    """Run the benchmark and print its figures."""
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -90,7 +90,7 @@ def _compare(port: int, pictures: Path, options: argparse.Namespace) -> dict[str
 
 
 def _print_cost_of_everything(root: Path, port: int, pictures: Path, options: argparse.Namespace) -> None:
-    """The gateway as it comes and with everything switched on, in turns."""
+    """Compare the gateway's defaults with everything switched on, in turns."""
     key = new_key("bench", root / "keys")
     everything = ["--api-keys-file", str(root / "keys"), "--log-format", "json", "--canary-percent", "1"]
     ways = {
@@ -105,8 +105,8 @@ def _print_cost_of_everything(root: Path, port: int, pictures: Path, options: ar
                 address = gateway.rpc.removeprefix("grpc://")
                 loads = {"HTTP": ["load.py", f"{gateway.http}/predict"], "gRPC": ["rpc_load.py", "gateway", address]}
                 for surface, load in loads.items():
-                    told = [*load, "--api-key", key]
-                    rounds.setdefault((surface, name), []).append(_measure(told, gateway, pictures, options.seconds))
+                    keyed = [*load, "--api-key", key]
+                    rounds.setdefault((surface, name), []).append(_measure(keyed, gateway, pictures, options.seconds))
     medians = {way: Measured(*map(statistics.median, zip(*several, strict=True))) for way, several in rounds.items()}
     for surface in ("HTTP", "gRPC"):
         _print_table(f"{surface}, with what can be switched on", {name: medians[surface, name] for name in ways})
@@ -135,7 +135,7 @@ def _load(load: list[str], pictures: Path, in_flight: int, seconds: float) -> di
 
 @contextmanager
 def _pinned(words: list[str], core: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process on one core, ended afterwards."""
+    """Run a process on one core, and end it with the block."""
     environment = os.environ | {"PYTHONPATH": str(BENCH.parent)}
     process = subprocess.Popen(words, stdout=stdout, env=environment)
     os.sched_setaffinity(process.pid, {core})
@@ -165,21 +165,21 @@ _ON_ITS_CORE = (
     f"import os, sys; os.sched_setaffinity(0, {{{GATEWAY_CORE}}}); "
     "from affect_serving.__main__ import main; sys.exit(main())"
 )
-"""Pinned before its first thread, which later ones follow."""
+"""Code that pins the process before its first thread; later threads inherit the core."""
 
 
 @contextmanager
 def _pinned_model_server(models: Path, root: Path) -> Iterator[int]:
     with model_server(models.resolve(), root) as (process, port):
         for thread in psutil.Process(process.pid).threads():
-            with suppress(ProcessLookupError):  # a thread that waited for a call may have ended since
+            with suppress(ProcessLookupError):  # the thread may have ended meanwhile
                 os.sched_setaffinity(thread.id, {LOAD_CORE})
         yield port
 
 
-def _print_table(what: str, ways: dict[str, Measured]) -> None:
+def _print_table(title: str, ways: dict[str, Measured]) -> None:
     base = next(iter(ways.values()))
-    print(f"\n{what}:")
+    print(f"\n{title}:")
     print(f"{'':22}{f'pictures/s, {MANY} in flight':>28}{f'p50, {ONE} in flight':>26}{'gateway CPU-ms a picture':>28}")
     for name, one in ways.items():
         pace = f"{one.pictures_per_s:.0f} ({one.pictures_per_s / base.pictures_per_s:.2f}x)"
@@ -200,7 +200,7 @@ def _print_size(port: int, pictures: Path) -> None:
 
 
 def _print_recovery() -> None:
-    """How long after its model server is back the gateway serves again."""
+    """Print how soon the gateway serves after its model server has started, and after it was restarted."""
     port = free_port()
     words = [sys.executable, str(BENCH / "instant_model_server.py"), str(port)]
     with _gateway(port) as gateway:

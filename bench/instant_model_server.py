@@ -1,4 +1,4 @@
-"""A model server that answers at once, so that what is measured is what stands before it.
+"""A model server that answers at once with a constant, so that only the gateway in front of it is measured.
 
 python bench/instant_model_server.py PORT
 """
@@ -21,7 +21,7 @@ MODEL = fused("mobilenet_v2")
 
 
 def prediction() -> pb.PredictResponse:
-    """The one answer, for one picture."""
+    """Build the constant answer, for one picture."""
     response = pb.PredictResponse(model_spec=pb.ModelSpec(name=MODEL.name))
     response.model_spec.version.value = 1
     for output in MODEL.outputs:
@@ -33,7 +33,7 @@ def prediction() -> pb.PredictResponse:
 
 
 def metadata() -> pb.GetModelMetadataResponse:
-    """What the contract says of the model."""
+    """Build the model's metadata with the signature that the contract requires."""
     signature = pb.SignatureDef()
     signature.inputs[IMAGES_INPUT].CopyFrom(pb.TensorInfo(dtype=pb.DT_UINT8, tensor_shape=shape(-1, *SHAPE)))
     for output in MODEL.outputs:
@@ -46,12 +46,12 @@ def metadata() -> pb.GetModelMetadataResponse:
 
 
 def shape(*sides: int) -> pb.TensorShapeProto:
-    """A shape of these sides."""
+    """Build a tensor shape."""
     return pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=side) for side in sides])
 
 
 class Handlers(grpc.GenericRpcHandler):
-    """The three methods, without reading more of a request than must be."""
+    """Handlers of the three methods, which parse as little of a request as possible."""
 
     def __init__(self) -> None:
         self._prediction = prediction().SerializeToString()
@@ -60,7 +60,7 @@ class Handlers(grpc.GenericRpcHandler):
         self._status = pb.GetModelStatusResponse(model_version_status=[status]).SerializeToString()
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
-        """The handler of a method; its messages stay bytes."""
+        """Return the handler of a method; messages are passed as bytes."""
         handlers = {
             tfserving.PREDICT.path: self._predict,
             tfserving.GET_MODEL_STATUS.path: self._get_status,

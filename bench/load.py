@@ -1,4 +1,4 @@
-"""A load generator light enough to share a small machine with what it measures: raw HTTP/1.1 on kept connections.
+"""A load generator light enough to share a small machine with the server: raw HTTP/1.1 on kept connections.
 
     python bench/load.py URL --pictures DIR --in-flight 16 --seconds 6
 
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import uvloop
 
 
-async def worker(host: str, port: int, requests: list[bytes], number: int, stop: float, seen: list[float]) -> int:
-    """Send requests one after the other until ``stop``; the number that were not answered with 200."""
+async def worker(host: str, port: int, requests: list[bytes], number: int, stop: float, took_s: list[float]) -> int:
+    """Send requests one after the other until ``stop``; return the number not answered with 200."""
     reader, writer = await asyncio.open_connection(host, port)
     failed = 0
     turn = number
@@ -26,7 +26,7 @@ async def worker(host: str, port: int, requests: list[bytes], number: int, stop:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
         await reader.readexactly(int(length.split(b":")[1]))
-        seen.append(time.perf_counter() - started)
+        took_s.append(time.perf_counter() - started)
         failed += b" 200 " not in head.split(b"\r\n", 1)[0]
         turn += 1
     writer.close()
@@ -34,20 +34,20 @@ async def worker(host: str, port: int, requests: list[bytes], number: int, stop:
 
 
 async def run(options: argparse.Namespace) -> dict[str, float]:
-    """Load and measure."""
+    """Send requests for the given time, and return the figures."""
     parts = urlsplit(options.url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     files = sorted(options.pictures.glob("*.jpg"))
     requests = [_request(host, parts.path, file.read_bytes(), options.api_key) for file in files]
-    seen: list[float] = []
+    took_s: list[float] = []
     started = time.perf_counter()
     stop = started + options.seconds
-    workers = (worker(host, port, requests, number, stop, seen) for number in range(options.in_flight))
+    workers = (worker(host, port, requests, number, stop, took_s) for number in range(options.in_flight))
     failed = sum(await asyncio.gather(*workers))
     elapsed = time.perf_counter() - started
-    ordered = sorted(seen)
+    ordered = sorted(took_s)
     return {
-        "pictures": len(seen),
+        "pictures": len(took_s),
         "seconds": elapsed,
         "p50_ms": ordered[len(ordered) // 2] * 1000,
         "p99_ms": ordered[len(ordered) * 99 // 100] * 1000,
@@ -63,7 +63,7 @@ def _request(host: str, path: str, body: bytes, api_key: str) -> bytes:
 
 
 def main() -> None:
-    """Run the command."""
+    """Parse the command line, run the load, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description="Load an HTTP endpoint with pictures.")
     parser.add_argument("url")
     parser.add_argument("--pictures", type=Path, required=True)

@@ -1,11 +1,11 @@
-"""What becomes of the gateway under five times the load that it can carry.
+"""Measure the gateway under five times the load that it can carry.
 
     python bench/overload.py --models DIR [--pictures DIR] [--times 5] [--seconds 60]
 
 The gateway, with an embedded MobileNetV2, has one core; the load, which arrives at a fixed rate whether or not earlier
-requests are answered (an open loop), has the other. First the rate is found at which the gateway is saturated: the most
-that it answers with as many requests under way as it works on and lets wait. Then the load comes at a multiple of it,
-while /livez is asked ten times a second; two seconds after its end latency is measured again.
+requests are answered (an open loop), has the other. First the saturation rate is measured: the most answers a second,
+with as many requests in flight as the gateway works on. Then the load arrives at a multiple of that rate, while /livez
+is requested ten times a second; two seconds after its end latency is measured again.
 """
 
 import argparse
@@ -32,9 +32,9 @@ from affect_dataset.faces.synthetic import write_faces
 LOAD_CORE, GATEWAY_CORE = 0, 1
 FACES: Final = 64
 MOST_CONNECTIONS: Final = 500
-"""Of the load; a request that finds none free waits for one, which counts in its latency."""
+"""Most connections of the load; a request that finds none free waits for one, which counts in its latency."""
 QUIET_RATE: Final = 0.2
-"""Of the saturation rate: the load before and after."""
+"""Rate of the load before and after, as a share of the saturation rate."""
 SETTLE_S: Final = 2.0
 
 _ON_ITS_CORE = (
@@ -44,30 +44,30 @@ _ON_ITS_CORE = (
 
 
 @dataclass
-class Seen:
-    """Seconds from the moment that a request was due, by status."""
+class Responses:
+    """Latencies by HTTP status, in seconds from the moment that a request was due."""
 
     by_status: dict[int, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     late_s: list[float] = field(default_factory=list)
-    """How late the load itself was with each request."""
+    """Seconds by which the load generator itself was late with each request."""
 
     def add(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Record a response."""
         self.by_status.setdefault(status, []).append(seconds)
 
     def rate(self, status: int = 200) -> float:
-        """Answers a second."""
+        """Return the responses per second with a status."""
         return len(self.by_status.get(status, ())) / self.seconds
 
     def quantile_ms(self, share: float, status: int = 200) -> float:
-        """A quantile of latency, in milliseconds; 0 where there is no such answer."""
+        """Return a quantile of the latency in milliseconds; 0 without a response of that status."""
         ordered = sorted(self.by_status.get(status, ()))
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else 0.0
 
 
 class Load:
-    """Connections to one gateway, and the requests that go over them."""
+    """A load generator with connections to one gateway."""
 
     def __init__(self, url: str, pictures: Path) -> None:
         parts = urlsplit(url)
@@ -76,39 +76,39 @@ class Load:
         self._free: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
         self._open = 0
 
-    async def closed_loop(self, in_flight: int, seconds: float) -> Seen:
-        """As fast as it goes with ``in_flight`` requests under way."""
-        seen, started = Seen(), time.perf_counter()
+    async def closed_loop(self, in_flight: int, seconds: float) -> Responses:
+        """Send as fast as possible with ``in_flight`` requests in flight."""
+        responses, started = Responses(), time.perf_counter()
 
         async def caller(number: int) -> None:
             while time.perf_counter() < started + seconds:
-                await self._send(seen, time.perf_counter(), number)
+                await self._send(responses, time.perf_counter(), number)
                 number += in_flight
 
         await asyncio.gather(*(caller(number) for number in range(in_flight)))
-        seen.seconds = time.perf_counter() - started
-        return seen
+        responses.seconds = time.perf_counter() - started
+        return responses
 
-    async def open_loop(self, rate: float, seconds: float) -> Seen:
-        """``rate`` requests a second, each when it is due."""
-        seen, started = Seen(), time.perf_counter()
+    async def open_loop(self, rate: float, seconds: float) -> Responses:
+        """Send ``rate`` requests a second, each when it is due, whether or not earlier ones are answered."""
+        responses, started = Responses(), time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for number in range(int(rate * seconds)):
                 due = started + number / rate
                 if (wait_s := due - time.perf_counter()) > 0:
                     await asyncio.sleep(wait_s)
-                group.create_task(self._send(seen, due, number))
-            seen.seconds = time.perf_counter() - started
-        return seen
+                group.create_task(self._send(responses, due, number))
+            responses.seconds = time.perf_counter() - started
+        return responses
 
-    async def _send(self, seen: Seen, due: float, number: int) -> None:
-        seen.late_s.append(time.perf_counter() - due)
+    async def _send(self, responses: Responses, due: float, number: int) -> None:
+        responses.late_s.append(time.perf_counter() - due)
         reader, writer = await self._connection()
         writer.write(self._requests[number % len(self._requests)])
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))  # type: ignore[index]
         self._free.put_nowait((reader, writer))
-        seen.add(int(head.split(b" ", 2)[1]), time.perf_counter() - due)
+        responses.add(int(head.split(b" ", 2)[1]), time.perf_counter() - due)
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while not self._free.empty() or self._open >= MOST_CONNECTIONS:
@@ -127,7 +127,7 @@ class Load:
 
 @contextmanager
 def gateway(models: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """A gateway on its core, pinned before its first thread; gives the process and its URL."""
+    """Run a gateway on its own core; yield its process and its URL."""
     words = [sys.executable, "-c", _ON_ITS_CORE, "--models", str(models), "--backbones", "mobilenet_v2"]
     words += ["--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
@@ -150,7 +150,7 @@ while True:
 
 @contextmanager
 def liveness(url: str) -> Iterator[list[float]]:
-    """Seconds that /livez takes, asked ten times a second by a process of its own; filled in at the end."""
+    """Request /livez ten times a second from a process of its own; yield a list that gets the seconds at the end."""
     took: list[float] = []
     with subprocess.Popen([sys.executable, "-c", _PROBE, url], stdout=subprocess.PIPE, text=True) as probe:
         try:
@@ -162,20 +162,20 @@ def liveness(url: str) -> Iterator[list[float]]:
 
 @dataclass
 class Measured:
-    """One run."""
+    """The figures of one run."""
 
-    saturated: Seen
-    before: Seen
-    overloaded: Seen
-    after: Seen
+    saturated: Responses
+    before: Responses
+    overloaded: Responses
+    after: Responses
     alive_s: list[float]
     memory_mb: list[float]
 
 
 async def measure(url: str, process: psutil.Process, pictures: Path, options: argparse.Namespace) -> Measured:
-    """Saturate, rest, overload, rest."""
+    """Measure saturation, a quiet period, overload, and a second quiet period."""
     load = Load(url, pictures)
-    await load.closed_loop(options.in_flight, 3.0)  # what the first requests compile or cache
+    await load.closed_loop(options.in_flight, 3.0)  # warms up what the first requests compile or cache
     saturated = await load.closed_loop(options.in_flight, options.saturation_s)
     quiet = QUIET_RATE * saturated.rate()
     before = await load.open_loop(quiet, options.saturation_s)
@@ -189,9 +189,9 @@ async def measure(url: str, process: psutil.Process, pictures: Path, options: ar
 
 
 def print_table(one: Measured, times: float) -> None:
-    """Print what is wanted beside what came."""
+    """Print the figures beside the wanted ones."""
     peak, overloaded = one.saturated, one.overloaded
-    others = sum(len(seen) for status, seen in overloaded.by_status.items() if status not in (200, 429))
+    others = sum(len(responses) for status, responses in overloaded.by_status.items() if status not in (200, 429))
     p99 = overloaded.quantile_ms(0.99)
     refused = len(overloaded.by_status.get(429, ()))
     rows = [
@@ -227,7 +227,7 @@ def _p99_ms(seconds: list[float]) -> float:
 
 
 def main() -> None:
-    """Print the table."""
+    """Run the benchmark and print its table."""
     options = _parser().parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     with tempfile.TemporaryDirectory() as folder, gateway(options.models) as (process, url):
@@ -236,7 +236,7 @@ def main() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             measured = runner.run(measure(url, process, pictures, options))
     print_table(measured, options.times)
-    print(json.dumps({status: len(seen) for status, seen in sorted(measured.overloaded.by_status.items())}))
+    print(json.dumps({status: len(responses) for status, responses in sorted(measured.overloaded.by_status.items())}))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Load over gRPC: on the gateway, or on TensorFlow Serving directly, then with the pictures decoded here.
+"""Put load over gRPC on the gateway, or directly on TensorFlow Serving; then the pictures are decoded here.
 
     python bench/rpc_load.py gateway|direct HOST:PORT --pictures DIR --in-flight 16 --seconds 6
 
@@ -24,61 +24,61 @@ from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_serving.backends.tfserving import wire
 from affect_serving.core.backend import Selector
 
-Ask = Callable[[bytes], Awaitable[object]]
+Predict = Callable[[bytes], Awaitable[object]]
 
 
-def gateway(channel: grpc.aio.Channel, api_key: str) -> Ask:
-    """Ask the gateway."""
+def gateway(channel: grpc.aio.Channel, api_key: str) -> Predict:
+    """Return a function that sends a picture to the gateway."""
     stub = affect_pb2_grpc.AffectServiceStub(channel)
     metadata = (("authorization", f"Bearer {api_key}"),) if api_key else None
     return lambda picture: stub.Predict(affect_pb2.PredictRequest(image=picture), timeout=30, metadata=metadata)
 
 
-def direct(channel: grpc.aio.Channel, _: str) -> Ask:
-    """Ask TensorFlow Serving as a program without a gateway does."""
-    predict = channel.unary_unary(
+def direct(channel: grpc.aio.Channel, _: str) -> Predict:
+    """Return a function that sends a picture to TensorFlow Serving, as a program without a gateway does."""
+    call = channel.unary_unary(
         tfserving.PREDICT.path,
         request_serializer=pb.PredictRequest.SerializeToString,
         response_deserializer=pb.PredictResponse.FromString,
     )
     model = fused("mobilenet_v2")
 
-    async def ask(picture: bytes) -> object:
+    async def predict(picture: bytes) -> object:
         image = preprocess(picture)[np.newaxis]
-        return await predict(wire.predict_request(model, Selector(label="stable"), image), timeout=30)
+        return await call(wire.predict_request(model, Selector(label="stable"), image), timeout=30)
 
-    return ask
+    return predict
 
 
-async def worker(ask: Ask, pictures: list[bytes], number: int, stop: float, seen: list[float]) -> int:
-    """Ask about one picture after the other until ``stop``; the number that failed."""
+async def worker(predict: Predict, pictures: list[bytes], number: int, stop: float, latencies_s: list[float]) -> int:
+    """Send one picture after the other until ``stop``; return the number that failed."""
     failed = 0
     turn = number
     while time.perf_counter() < stop:
         started = time.perf_counter()
         try:
-            await ask(pictures[turn % len(pictures)])
+            await predict(pictures[turn % len(pictures)])
         except grpc.aio.AioRpcError:
             failed += 1
-        seen.append(time.perf_counter() - started)
+        latencies_s.append(time.perf_counter() - started)
         turn += 1
     return failed
 
 
 async def run(options: argparse.Namespace) -> dict[str, float]:
-    """Load and measure."""
+    """Send pictures for the given time, and return the figures."""
     pictures = [file.read_bytes() for file in sorted(options.pictures.glob("*.jpg"))]
-    seen: list[float] = []
+    latencies_s: list[float] = []
     async with grpc.aio.insecure_channel(options.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        ask = {"gateway": gateway, "direct": direct}[options.what](channel, options.api_key)
+        predict = {"gateway": gateway, "direct": direct}[options.server](channel, options.api_key)
         started = time.perf_counter()
         stop = started + options.seconds
-        workers = (worker(ask, pictures, number, stop, seen) for number in range(options.in_flight))
+        workers = (worker(predict, pictures, number, stop, latencies_s) for number in range(options.in_flight))
         failed = sum(await asyncio.gather(*workers))
         elapsed = time.perf_counter() - started
-    ordered = sorted(seen)
+    ordered = sorted(latencies_s)
     return {
-        "pictures": len(seen),
+        "pictures": len(latencies_s),
         "seconds": elapsed,
         "p50_ms": ordered[len(ordered) // 2] * 1000,
         "p99_ms": ordered[len(ordered) * 99 // 100] * 1000,
@@ -87,9 +87,9 @@ async def run(options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run the command."""
+    """Parse the command line, run the load, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description="Load a gateway or a model server over gRPC.")
-    parser.add_argument("what", choices=["gateway", "direct"])
+    parser.add_argument("server", choices=["gateway", "direct"])
     parser.add_argument("address")
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--in-flight", type=int, default=16)

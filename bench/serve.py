@@ -1,4 +1,4 @@
-"""The gateway against what a tutorial does, on the same fused MobileNetV2 SavedModel and the same pictures.
+"""Compare the gateway with a tutorial's server, on the same fused MobileNetV2 SavedModel and the same pictures.
 
 Each server runs alone, one process, and the load comes from another process on the same machine. The servers
 take turns for several rounds; the table shows medians.
@@ -35,7 +35,7 @@ START_S = 120.0
 
 @dataclass
 class Measured:
-    """One server in one round."""
+    """The figures of one server in one round."""
 
     ready_s: float
     memory_mb: float
@@ -46,7 +46,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Server:
-    """How to start one."""
+    """A server: its name, and how to start it on a port."""
 
     name: str
     command: Callable[[int], list[str]]
@@ -54,7 +54,7 @@ class Server:
 
 
 def measure(server: Server, pictures: Path, seconds: float) -> Measured:
-    """Start a server, load it, stop it."""
+    """Start a server, measure it under load, and stop it."""
     port = _free_port()
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -67,13 +67,13 @@ def measure(server: Server, pictures: Path, seconds: float) -> Measured:
         _wait_ready(port, process)
         ready_s = time.perf_counter() - started
         url = f"http://127.0.0.1:{port}/predict"
-        _load(url, pictures, MANY, 1.0)  # what is compiled or cached by the first requests
-        inside = psutil.Process(process.pid)
-        before = sum(inside.cpu_times()[:2])
+        _load(url, pictures, MANY, 1.0)  # warms up what the first requests compile or cache
+        usage = psutil.Process(process.pid)
+        before = sum(usage.cpu_times()[:2])
         many = _load(url, pictures, MANY, seconds)
-        cpu_ms = (sum(inside.cpu_times()[:2]) - before) / many["pictures"] * 1000
+        cpu_ms = (sum(usage.cpu_times()[:2]) - before) / many["pictures"] * 1000
         one = _load(url, pictures, ONE, seconds)
-        memory_mb = inside.memory_info().rss / 2**20
+        memory_mb = usage.memory_info().rss / 2**20
     finally:
         process.terminate()
         process.wait()
@@ -83,7 +83,7 @@ def measure(server: Server, pictures: Path, seconds: float) -> Measured:
 
 
 def main() -> None:
-    """Print the table."""
+    """Run the benchmark and print its table."""
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -142,7 +142,7 @@ def _train(root: Path) -> Path:
 
 
 def _only_fused(models: Path, target: Path) -> Path:
-    """A models directory with nothing but the fused MobileNetV2."""
+    """Copy the fused MobileNetV2 into a models directory of its own."""
     version = max(_fused_versions(models), key=lambda path: int(path.name))
     shutil.copytree(version, target / version.parent.name / version.name)
     return target

@@ -1,9 +1,9 @@
-"""Training the four combinations: the study's loop against ours, in one run, on the same pictures.
+"""Compare the study's training loop with ours on the four combinations, in one run, on the same pictures.
 
 The study's loop keeps the frozen backbone inside every epoch, as a tutorial does: `model.fit` on pictures
 through `tf.data`. One epoch warms it up, the second is measured and multiplied by the epochs. Ours runs each
 backbone over each picture once and trains the heads on the features; it is measured whole, from an empty
-cache. Loading the data set, building the networks, the custom CNN and the export are outside both.
+cache. Loading the data set, building the networks, the custom CNN and the export are measured in neither.
 
     python bench/train.py [--data DIR] [--weights DIR] [--pictures 800] [--epochs 10]
 """
@@ -37,7 +37,7 @@ from affect_training.recipes.recipe import STUDY_RECIPE
 
 
 def study_seconds(backbone: BackboneName, weights: Weights, task: Task, course: Course, epochs: int) -> float:
-    """Seconds that the study's loop takes for one combination: its second epoch times the epochs."""
+    """Return the seconds of the study's loop for one combination: its second epoch times the epochs."""
     base = build_base(backbone, weights)
     model = chain(base, build_head(task, base.output.shape[-1], STUDY_RECIPE, seed=0))
     loss = "sparse_categorical_crossentropy" if task is Task.CLASSIFICATION else "mean_squared_error"
@@ -49,7 +49,7 @@ def study_seconds(backbone: BackboneName, weights: Weights, task: Task, course: 
 
 
 def our_seconds(chosen: dict[BackboneName, Weights], course: Course) -> dict[BackboneName, float]:
-    """Seconds that ours takes for both tasks, by backbone."""
+    """Return the seconds of our loop for both tasks, by backbone."""
     seconds = {}
     for backbone, weights in chosen.items():
         base = build_base(backbone, weights)
@@ -62,7 +62,7 @@ def our_seconds(chosen: dict[BackboneName, Weights], course: Course) -> dict[Bac
 
 
 def main() -> None:
-    """Print the table."""
+    """Run the benchmark and print its table."""
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or Path(folder) / "faces"
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 class _EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
-    """The time of each epoch, validation included."""
+    """Records the seconds of each epoch, validation included."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a tutorial does: FastAPI around ``tf.saved_model.load``; the comparison of ``bench/serve.py``.
+"""The server that a tutorial builds, FastAPI around ``tf.saved_model.load``, with which bench/serve.py compares ours.
 
 MODEL=DIR uvicorn bench.tutorial_server:app
 """
@@ -20,7 +20,7 @@ serve = model.signatures["serving_default"]
 
 @app.post("/predict")
 def predict(body: bytes = Body(media_type="image/jpeg")) -> dict[str, object]:
-    """Answer for one JPEG."""
+    """Predict one JPEG."""
     image = Image.open(io.BytesIO(body)).convert("RGB").resize((224, 224))
     outputs = serve(images=tf.constant(np.asarray(image)[np.newaxis]))
     return {name: values.numpy()[0].tolist() for name, values in outputs.items()}
@@ -28,5 +28,5 @@ def predict(body: bytes = Body(media_type="image/jpeg")) -> dict[str, object]:
 
 @app.get("/readyz")
 def ready() -> dict[str, str]:
-    """Whether the process answers."""
+    """Answer once the model is loaded."""
     return {"status": "ready"}

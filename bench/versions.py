@@ -1,11 +1,11 @@
-"""Versions published, promoted, rolled back and deleted under load, on both runtimes.
+"""Publish, promote, roll back and delete versions under load, on both runtimes.
 
     python bench/versions.py [--seconds 60] [--clients 8]
 
-Clients ask for the stable version without pause while `affect-models` works through rounds of publish, canary, promote,
-rollback, promote, prune. Printed: requests, those that failed, how long a label takes to move from the command's start
-and from the rewrite that moves it, what the requests cost meanwhile, and the gateway's memory after the first round and
-after the last. The model server is the one that ``TFSERVING_BIN`` names, else the stand-in of the tests.
+Clients request the stable version without pause while `affect-models` works through rounds of publish, promote,
+rollback, promote, prune. Printed are the requests and failures, the time until a moved label answers, from the start of
+the command and from the rewrite of the file, the latency meanwhile, and the gateway's memory after the first and the
+last round. The model server is the one that ``TFSERVING_BIN`` names, else the tests' stand-in.
 """
 
 import argparse
@@ -36,8 +36,8 @@ PICTURES = [encoded(patches(seed=seed)) for seed in range(8)]
 
 
 @dataclass
-class Round:
-    """What a run of a runtime gave."""
+class VersionChanges:
+    """The figures of all version changes on one runtime."""
 
     commands_s: list[float] = field(default_factory=list)
     moves_s: list[float] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Round:
 
 
 def main() -> None:
-    """Print the table."""
+    """Run the benchmark on both runtimes and print the figures."""
     parser = argparse.ArgumentParser(description="Change versions under load.")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each runtime (default: %(default)g)")
     parser.add_argument("--clients", type=int, default=8)
@@ -64,8 +64,8 @@ def main() -> None:
 
 async def _run(
     url: str, observer: list[str], pid: int, models: Path, made: Path, options: argparse.Namespace
-) -> tuple[ResponseLog, Round]:
-    measured, ends, number = Round(), time.monotonic() + options.seconds, 1
+) -> tuple[ResponseLog, VersionChanges]:
+    measured, ends, number = VersionChanges(), time.monotonic() + options.seconds, 1
     async with continuous_requests(url, PICTURES, options.clients) as log:
         while time.monotonic() < ends:
             number += 1
@@ -78,8 +78,8 @@ async def _run(
     return log, measured
 
 
-async def _timed(models: Path, words: list[str], version: int, log: ResponseLog, measured: Round) -> None:
-    """Run a command that moves the label, and measure from its start and from the rewrite that moves it."""
+async def _timed(models: Path, words: list[str], version: int, log: ResponseLog, measured: VersionChanges) -> None:
+    """Run a command that moves the label; record the time it took, and the time from rewrite to first answer."""
     started = time.monotonic()
     running = asyncio.create_task(_command(models, words))
     while store.read(models)[small_models.PAIR[0]].labels[STABLE] != version:
@@ -116,7 +116,7 @@ def _behind_model_server(models: Path, root: Path) -> Iterator[tuple[str, list[s
         yield url, ["--tfserving", f"127.0.0.1:{port}"], running.pid
 
 
-def _print(name: str, log: ResponseLog, measured: Round) -> None:
+def _print(name: str, log: ResponseLog, measured: VersionChanges) -> None:
     latencies = sorted((one.came - one.asked) * 1000 for one in log.answers)
     print(f"\n{name}:")
     print(f"  requests {len(log.answers):,}, failed {len(log.failures)}, labels moved {len(measured.moves_s)} times")

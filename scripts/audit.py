@@ -1,4 +1,4 @@
-"""Known vulnerabilities of what a requirements file pins.
+"""Look up known vulnerabilities of the packages that a requirements file pins.
 
 Where the database cannot be asked, as in a build without internet, that is said
 loudly, and is an error only with --required: a package that was not looked up never counts as sound.
@@ -14,17 +14,17 @@ from affect_contract.commands import CommandParser
 
 
 class Report(NamedTuple):
-    """What is known of the packages."""
+    """The known vulnerabilities, and how many packages could be looked up."""
 
     vulnerable: list[str]
-    """A line each."""
+    """One line for each vulnerability."""
     looked_up: int
     not_looked_up: list[str]
-    """Names."""
+    """Names of the packages that were not looked up."""
 
 
 def report(document: dict[str, Any]) -> Report:
-    """What pip-audit says."""
+    """Read pip-audit's JSON document."""
     packages = document["dependencies"]
     return Report(
         [
@@ -37,8 +37,8 @@ def report(document: dict[str, Any]) -> Report:
     )
 
 
-def judged(found: Report, *, required: bool) -> int:
-    """Print what was found; the exit status."""
+def print_report(found: Report, *, required: bool) -> int:
+    """Print a report, and return the exit status."""
     for line in found.vulnerable:
         print(f"audit: {line}", file=sys.stderr)
     if found.not_looked_up:
@@ -55,7 +55,7 @@ def judged(found: Report, *, required: bool) -> int:
 
 
 def main() -> int:
-    """Run the command."""
+    """Run pip-audit, print its report, and return the exit status."""
     options = _parser().parse_args()
     words = [
         sys.executable,
@@ -75,7 +75,7 @@ def main() -> int:
         last = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
         print(f"audit: NOT AUDITED: {last}", file=sys.stderr)
         return int(options.required)
-    return judged(found, required=options.required)
+    return print_report(found, required=options.required)
 
 
 def _parser() -> CommandParser:

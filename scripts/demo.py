@@ -1,4 +1,4 @@
-"""The main job end to end, with the commands that a user types: data, training, serving, predictions, scores.
+"""Run the main job end to end with the commands that a user types: data, training, serving, predictions, scores.
 
     make demo [DATA=dir] [WEIGHTS=dir]
 
@@ -29,7 +29,7 @@ HEADLINE_METRIC = "accuracy"
 
 
 def main() -> int:
-    """Run every step; the result is the exit status: 1 when the custom CNN loses to the baseline on drawn faces."""
+    """Run every step; return the exit status: 1 if the custom CNN loses to the baseline on synthetic faces."""
     options = _parser().parse_args()
     started = time.perf_counter()
     out = _fresh(options.out)
@@ -49,7 +49,7 @@ def main() -> int:
     print(f"\n{time.perf_counter() - started:.0f} s. Plots of the training: {models / 'runs' / '1'}")
     print(f"The report, for a browser: {scores / 'report.html'}")
     print(f"Try it yourself: affect-serve --models {models}")
-    # Ten epochs from scratch prove nothing on somebody's own data; on the drawn faces they must.
+    # On a user's own data ten epochs from scratch prove nothing; on the synthetic faces they must suffice.
     return 0 if beaten or options.data else 1
 
 
@@ -71,7 +71,7 @@ def _draw_faces(folder: Path) -> Path:
 
 
 def _weights(folder: Path | None) -> dict[str, str]:
-    """Where each backbone's weights come from: the folder, Keras's download, or nowhere."""
+    """Choose the source of each backbone's weights: the folder, Keras's download, or random weights."""
     chosen: dict[str, str] = {}
     for backbone in pretrained_backbones():
         if folder is not None and (folder / file_name(backbone)).is_file():
@@ -80,7 +80,7 @@ def _weights(folder: Path | None) -> dict[str, str]:
             chosen[backbone] = "imagenet" if _can_download(backbone) else "none"
     random = [backbone for backbone, source in chosen.items() if source == "none"]
     if random:
-        _loud(
+        _print_warning(
             f"ImageNet weights cannot be had here for {', '.join(random)}: going on with RANDOM backbones.",
             "Their scores stay near chance and say nothing of the method. Give WEIGHTS=dir with",
             f"{', '.join(file_name(backbone) for backbone in random)} for real ones.",
@@ -104,7 +104,7 @@ def _can_download(backbone: BackboneName) -> bool:
 def _train(data: Path, models: Path, weights: dict[str, str], cache: Path) -> None:
     _step("Train MobileNetV2, DenseNet121 and the custom CNN for both tasks, and publish them")
     flags = [flag for backbone, source in weights.items() for flag in ("--weights", f"{backbone}={source}")]
-    # A cache of its own: the times that the plots show are those of this run.
+    # With an empty cache, the plots show the times of this run.
     flags += ["--cache", str(cache)]
     _command("affect-train", "--data", data, "--models", models, "--backbones", ",".join(BACKBONES), *flags)
 
@@ -117,10 +117,10 @@ def _predict(url: str, data: Path) -> None:
 
 
 def _headline(metrics: Path, random: list[str]) -> bool:
-    """Print what was reached; whether the custom CNN beats the baseline."""
+    """Print the accuracies, and return whether the custom CNN beats the baseline."""
     document = json.loads(metrics.read_text())
     baseline = _accuracy(document["baselines"])
-    # With real weights any network may carry the headline; a random backbone never does.
+    # A network on a random backbone is near chance and is listed apart.
     trained = {name: _accuracy(scored) for name, scored in document["models"].items() if name not in random}
     reached = trained["custom_cnn"]
     _step("Result")
@@ -131,7 +131,7 @@ def _headline(metrics: Path, random: list[str]) -> bool:
         print(f"{name}: accuracy {accuracy:.3f} with a RANDOM backbone, near chance as it must be")
     print(f"majority baseline: {baseline:.3f}")
     if reached <= baseline:
-        _loud(f"the custom CNN ({reached:.3f}) does not beat the majority baseline ({baseline:.3f})")
+        _print_warning(f"the custom CNN ({reached:.3f}) does not beat the majority baseline ({baseline:.3f})")
     return reached > baseline
 
 
@@ -155,7 +155,7 @@ def _step(title: str) -> None:
     print(f"\n== {title}", flush=True)
 
 
-def _loud(*lines: str) -> None:
+def _print_warning(*lines: str) -> None:
     width = max(map(len, lines))
     print("\n".join(["", "!" * (width + 4), *(f"! {line:{width}} !" for line in lines), "!" * (width + 4)]), flush=True)
 

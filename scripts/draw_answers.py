@@ -1,4 +1,4 @@
-"""Some of a model's answers, drawn: right ones in green, wrong ones in red, marked so without colour too."""
+"""Draw some of a model's answers: right ones framed in green, wrong ones in red and dashed."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from affect_evaluation.run.truth import Truth, read_truth, whole
 
 
 def main() -> None:
-    """Draw the picture."""
+    """Draw the answers to a PNG file."""
     options = _parser().parse_args()
     truth = read_truth(options.scores)
     answers = read_answers(options.scores / PREDICTIONS_FILE, truth.samples)[options.backbone]

@@ -1,4 +1,4 @@
-"""The dashboard of monitoring/grafana drawn without Grafana, from what a Prometheus saw of a gateway under load.
+"""Draw the dashboard of monitoring/grafana without Grafana, from the series of a Prometheus that scraped a gateway.
 
 Needs the program ``prometheus``. Every query is the dashboard's own; panels are drawn as plain lines.
 """
@@ -43,7 +43,7 @@ scrape_configs:
 
 
 def main() -> None:
-    """Load a gateway, then draw what Prometheus has seen."""
+    """Put load on a gateway, then draw the series that Prometheus has collected."""
     options = _parser().parse_args()
     if not shutil.which("prometheus"):
         sys.exit("prometheus is not here: apt-get install prometheus")
@@ -93,7 +93,7 @@ def _prometheus(gateway: str, folder: Path) -> Iterator[str]:
 
 
 def _listening(log: Path) -> str:
-    """Where Prometheus says that it listens."""
+    """Return the URL at which Prometheus says it listens."""
     for _ in range(300):
         if found := re.search(r"Listening on\D+address=(127\.0\.0\.1:\d+)", log.read_text()):
             return f"http://{found[1]}"
@@ -102,7 +102,7 @@ def _listening(log: Path) -> str:
 
 
 def _load(gateway: str, folder: Path, seconds: float) -> None:
-    """Calm, then more than it can carry, then calm, with some wrong pictures between."""
+    """Put load on the gateway: moderate, too much, moderate again, with some broken pictures throughout."""
     write_faces(folder / "faces", 32)
     (folder / "faces" / "images" / "broken.jpg").write_bytes(b"no picture")
     for in_flight in (4, 100, 4):

@@ -1,4 +1,4 @@
-"""The two programs that can build and run the images, behind one face: Docker, and buildah, which needs no daemon."""
+"""One interface to the two programs that build and run the images: Docker, and buildah, which needs no daemon."""
 
 import json
 import os
@@ -24,50 +24,50 @@ Process = subprocess.Popen[str]
 
 
 class BuildError(Exception):
-    """An image cannot be built, or is not as it should be."""
+    """An image cannot be built, or does not meet its requirements."""
 
 
 class Mount(NamedTuple):
-    """A folder of this machine inside a container."""
+    """A folder of this machine that is mounted in a container."""
 
     source: Path
     target: str
 
 
 class Container(Protocol):
-    """A container in this machine's network, whose root file system the programs in it must leave as it is."""
+    """A container on this machine's network; programs in it must not write to its root file system."""
 
     def start(self, *words: str, entrypoint: bool = True) -> Process:
-        """Run something in it; by default what the image's entrypoint makes of ``words``."""
+        """Start a program in the container, by default the image's entrypoint with ``words`` as arguments."""
 
     def terminate(self, process: Process) -> None:
-        """Send SIGTERM to the first process of what `start` gave."""
+        """Send SIGTERM to the first process of a program that `start` started."""
 
     def check_unwritten(self) -> None:
-        """Raises `BuildError` where something was written outside /tmp and the mounts."""
+        """Raise `BuildError` if something was written outside /tmp and the mounts."""
 
     def remove(self) -> None:
-        """Leave nothing of it."""
+        """Remove the container."""
 
 
 class Builder(Protocol):
-    """What builds images and makes containers of them."""
+    """A program that builds images and creates containers from them."""
 
     def base(self) -> str | None:
-        """The base image to build on; None for the Dockerfile's own."""
+        """Return the base image to build on; None for the one that the Dockerfile names."""
 
     def build(self, image: str, dockerfile: str, target: str, arguments: Mapping[str, str]) -> None:
         """Build one stage of a Dockerfile."""
 
     def size(self, image: str) -> int:
-        """Bytes of the files in an image, those of its base included."""
+        """Return the bytes of the files in an image, including those of its base."""
 
     def container(self, image: str, mounts: Sequence[Mount], environment: Mapping[str, str]) -> Container:
-        """A container that nothing runs in yet."""
+        """Create a container in which nothing runs yet."""
 
 
 def find_builder() -> Builder | None:
-    """Docker where its daemon answers, else buildah, else None."""
+    """Return Docker if its daemon answers, else buildah if it is installed, else None."""
     if _succeeds("docker", "info"):
         return Docker()
     if shutil.which("buildah"):
@@ -76,7 +76,7 @@ def find_builder() -> Builder | None:
 
 
 class Docker:
-    """Docker, which pulls the Dockerfiles' base images."""
+    """Builds with Docker, which pulls the Dockerfiles' base images."""
 
     def base(self) -> str | None:
         return os.environ.get("BASE_IMAGE")
@@ -85,7 +85,7 @@ class Docker:
         _run("docker", "build", *_build_words(image, dockerfile, target, arguments))
 
     def size(self, image: str) -> int:
-        # What Docker itself says is the size of compressed layers with some of its stores.
+        # Depending on its storage driver, Docker itself reports the size of compressed layers.
         run = ("docker", "run", "--rm", "--user", "0", "--entrypoint", _DU[0], image, *_DU[1:], "/")
         return int(_output(*run).split()[0])
 
@@ -94,7 +94,7 @@ class Docker:
 
 
 class _DockerContainer:
-    """Each run is a container of its own, with a root file system that cannot be written."""
+    """A container that Docker creates anew for each program, with a read-only root file system."""
 
     def __init__(self, image: str, mounts: Sequence[Mount], environment: Mapping[str, str]) -> None:
         self._image = image
@@ -117,7 +117,7 @@ class _DockerContainer:
 
 
 class Buildah:
-    """buildah with chroot isolation: neither a daemon nor a registry, on a base made of Debian's packages."""
+    """Builds with buildah in chroot isolation, without a daemon or a registry, on a base made of Debian packages."""
 
     def base(self) -> str:
         given = os.environ.get("BASE_IMAGE")
@@ -126,7 +126,7 @@ class Buildah:
         return given or _LOCAL_BASE
 
     def build(self, image: str, dockerfile: str, target: str, arguments: Mapping[str, str]) -> None:
-        # In Docker's format, since the other one has no health check.
+        # In Docker's format, since the OCI format has no health check.
         options = ("--isolation", "chroot", "--format", "docker", "--layers")
         _run("buildah", "build", *options, *_build_words(image, dockerfile, target, arguments))
 
@@ -139,7 +139,7 @@ class Buildah:
 
 
 class _BuildahContainer:
-    """One container for all runs; it has no namespaces of its own, so what was written is looked for afterwards."""
+    """One container for all programs; its root file system is writable, so it is searched for new files afterwards."""
 
     def __init__(self, image: str, mounts: Sequence[Mount], environment: Mapping[str, str]) -> None:
         config = json.loads(_output("buildah", "inspect", "--type", "image", image))["Docker"]["config"]
@@ -152,7 +152,7 @@ class _BuildahContainer:
         return _start("buildah", "run", "--isolation", "chroot", *self._options, self._name, "--", *first, *words)
 
     def terminate(self, process: Process) -> None:
-        # buildah answers a signal of its own by killing what it runs.
+        # buildah itself would answer SIGTERM by killing the program.
         for child in psutil.Process(process.pid).children(recursive=True):
             if child.name() == _INIT:
                 child.terminate()
@@ -169,13 +169,13 @@ class _BuildahContainer:
 
 
 def _make_local_base() -> None:
-    """Debian with Python and pip, that trusts whom this machine trusts."""
+    """Make a base image of Debian with Python and pip that trusts the same certificates as this machine."""
     if not shutil.which("debootstrap"):
         raise BuildError("there is no base image: name one with BASE_IMAGE, or install debootstrap to have one made")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "base"
         packages = "--include=ca-certificates,netbase,python3,python3-pip"
-        mirror = filter(None, [os.environ.get("DEBIAN_MIRROR")])  # without one debootstrap knows its own
+        mirror = filter(None, [os.environ.get("DEBIAN_MIRROR")])  # debootstrap has a default
         _run("debootstrap", "--variant=minbase", packages, _DEBIAN, str(root), *mirror)
         for certificate in _CERTIFICATES.glob("*.crt"):
             shutil.copy(certificate, root / _CERTIFICATES.relative_to("/"))
@@ -213,8 +213,8 @@ def _start(*words: str) -> Process:
 def _run(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
     if done.returncode:
-        said = f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
-        raise BuildError(f"{' '.join(words)} ended with {done.returncode}:\n{said}")
+        output = f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        raise BuildError(f"{' '.join(words)} ended with {done.returncode}:\n{output}")
 
 
 def _output(*words: str) -> str:

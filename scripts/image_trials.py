@@ -1,4 +1,4 @@
-"""What each image must do before it counts as built: train, check, serve, say what is wrong, end when it is told to."""
+"""Trials that each image must pass: it trains, checks models, serves, explains failures, and ends on SIGTERM."""
 
 import json
 import subprocess
@@ -19,21 +19,21 @@ _WAIT_S: Final = 120.0
 
 
 class TrialError(Exception):
-    """An image that does not do what it is for."""
+    """An image does not do what it is for."""
 
 
 class Gateway(NamedTuple):
-    """A gateway in a container, that answers."""
+    """A gateway in a container that is ready."""
 
     container: Container
     process: subprocess.Popen[str]
     url: str
     ready_s: float
-    """From its start, less what the builder needs to start anything."""
+    """Seconds from its start until it was ready, less the time that an empty container takes to start."""
 
 
 def train(builder: Builder, folder: Path) -> None:
-    """Draw faces, train on them, publish."""
+    """Train on synthetic faces, and publish the models."""
     for name in ("data", "models", "cache"):
         (folder / name).mkdir()
         (folder / name).chmod(0o777)
@@ -49,15 +49,15 @@ def train(builder: Builder, folder: Path) -> None:
 
 
 def check(builder: Builder, folder: Path) -> None:
-    """The published models are what a TensorFlow Serving can serve."""
+    """Check that TensorFlow Serving can serve the published models."""
     with _container(builder, "affect-tools", [Mount(folder / "models", "/models")]) as container:
         served = _finish(container, "affect-models", "check", "--models", "/models")
     if "mobilenet_v2_affect" not in served:
         raise TrialError(f"affect-models check says {served!r}")
 
 
-def know_the_load(builder: Builder, _folder: Path) -> None:
-    """The load tests are there, with what they need."""
+def list_load_users(builder: Builder, _folder: Path) -> None:
+    """Check that the load tests and their dependencies are installed."""
     with _container(builder, "affect-tools", []) as container:
         users = _finish(container, "locust", "--list")
     if "HttpUser" not in users:
@@ -65,7 +65,7 @@ def know_the_load(builder: Builder, _folder: Path) -> None:
 
 
 def serve_embedded(builder: Builder, folder: Path) -> str:
-    """One container answers, to curl's likes and to the client in the tools image."""
+    """Serve from one container, to plain HTTP and to the client in the tools image."""
     with _gateway(builder, "affect-embedded", [Mount(folder / "models", "/models")], {}) as gateway:
         _predict(gateway, folder)
         with _container(builder, "affect-tools", [Mount(folder / "data", "/data")]) as tools:
@@ -76,8 +76,8 @@ def serve_embedded(builder: Builder, folder: Path) -> str:
     return _ready(gateway)
 
 
-def serve_before_a_model_server(builder: Builder, folder: Path) -> str:
-    """The gateway answers from a model server on the published models."""
+def serve_with_model_server(builder: Builder, folder: Path) -> str:
+    """Serve with a gateway in front of a model server on the published models."""
     with model_server(folder / "models", folder) as port:
         target = {"AFFECT_TFSERVING": f"127.0.0.1:{port}"}
         with _gateway(builder, "affect-gateway", [], target) as gateway:
@@ -85,8 +85,8 @@ def serve_before_a_model_server(builder: Builder, folder: Path) -> str:
     return _ready(gateway)
 
 
-def say_what_is_wrong(builder: Builder, folder: Path) -> None:
-    """Without models, or where they may not be read: a sentence, a failing probe, and all is well when it is mended."""
+def explain_failures(builder: Builder, folder: Path) -> None:
+    """Check the error and the failing probe without models and without permission, and that both can be mended."""
     empty, closed = folder / "empty", folder / "closed"
     for place, mode, sentence in ((empty, 0o755, "has no model of any backbone"), (closed, 0o700, "Permission denied")):
         place.mkdir(mode=mode)
@@ -103,12 +103,12 @@ def say_what_is_wrong(builder: Builder, folder: Path) -> None:
 TRIALS: Final[Sequence[tuple[str, str, Callable[[Builder, Path], str | None]]]] = (
     ("affect-train", "trained on synthetic faces and published", train),
     ("affect-tools", "checked the models", check),
-    ("affect-tools", "has the users of the load tests", know_the_load),
+    ("affect-tools", "has the users of the load tests", list_load_users),
     ("affect-embedded", "answered, was healthy, ended with 0", serve_embedded),
-    ("affect-gateway", "answered from a model server, was healthy, ended with 0", serve_before_a_model_server),
-    ("affect-embedded", "said what is wrong, answered once it was mended", say_what_is_wrong),
+    ("affect-gateway", "answered from a model server, was healthy, ended with 0", serve_with_model_server),
+    ("affect-embedded", "said what is wrong, answered once it was mended", explain_failures),
 )
-"""In this order: each needs what those before it have left."""
+"""The trials by image, in an order in which each finds the files that it needs from earlier ones."""
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _container(builder: Builder, image: str, mounts: Sequence[Mount], **environm
 
 @contextmanager
 def _gateway(builder: Builder, image: str, mounts: Sequence[Mount], environment: dict[str, str]) -> Iterator[Gateway]:
-    """A gateway that must end well."""
+    """Run a gateway until the block ends, and require exit status 0."""
     http, rpc = free_port(), free_port()
     ports = {"AFFECT_HTTP_PORT": str(http), "AFFECT_GRPC_PORT": str(rpc)}
     with _container(builder, image, mounts, **environment, **ports) as container:
@@ -144,7 +144,7 @@ def _gateway(builder: Builder, image: str, mounts: Sequence[Mount], environment:
 
 
 def _predict(gateway: Gateway, folder: Path) -> None:
-    """Its health check passes, and each picture gets an answer."""
+    """Check that the gateway is healthy and answers for each of eight pictures."""
     ends = time.monotonic() + _WAIT_S
     while httpx.get(f"{gateway.url}/readyz").status_code != httpx.codes.OK:
         if time.monotonic() > ends:
@@ -164,7 +164,7 @@ def _ready(gateway: Gateway) -> str:
 
 
 def _finish(container: Container, *words: str, bare: bool = False) -> str:
-    """Run something to its end, which must be a good one; what it printed."""
+    """Run a program to its end, require exit status 0, and return what it printed."""
     process = container.start(*words, entrypoint=not bare)
     out, err = process.communicate(timeout=_WAIT_S * 3)
     if process.returncode:
@@ -174,9 +174,9 @@ def _finish(container: Container, *words: str, bare: bool = False) -> str:
 
 def _refuses(container: Container, status: int, sentence: str, *words: str, bare: bool = False) -> None:
     process = container.start(*words, entrypoint=not bare)
-    said = "".join(process.communicate(timeout=_WAIT_S))
-    if process.returncode != status or sentence not in said or "Traceback" in said:
-        raise TrialError(f"ended with {process.returncode} instead of {status}, saying {said[-2000:]!r}")
+    output = "".join(process.communicate(timeout=_WAIT_S))
+    if process.returncode != status or sentence not in output or "Traceback" in output:
+        raise TrialError(f"ended with {process.returncode} instead of {status}, saying {output[-2000:]!r}")
 
 
 def _timed(action: Callable[[], object]) -> float:

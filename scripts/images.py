@@ -1,4 +1,4 @@
-"""``make images``: builds every image, says how large they are, and tries each one on synthetic faces.
+"""``make images``: build every image, print its size, and try each one on synthetic faces.
 
 Environment: BASE_IMAGE and TRAIN_BASE_IMAGE, to build on others than the Dockerfiles', or with buildah than on a Debian
 made for it; PIP_INDEX_URL, PIP_TRUSTED_HOST and PIP_CERT, for another package index; PIP_CONF, a pip.conf for one that
@@ -24,7 +24,7 @@ _MB: Final = 1_000_000
 
 
 class Image(NamedTuple):
-    """One image, and how much it may add to its base."""
+    """An image: its Dockerfile, and the MB that it may add to its base."""
 
     name: str
     dockerfile: str
@@ -32,7 +32,7 @@ class Image(NamedTuple):
 
     @property
     def target(self) -> str:
-        """Its stage in the Dockerfile."""
+        """Name of the image's stage in the Dockerfile."""
         return self.name.removeprefix("affect-")
 
 
@@ -45,23 +45,23 @@ IMAGES: Final = (
 
 
 def main() -> int:
-    """Build, measure and try the images; the result is the exit status."""
+    """Build, measure and try the images; return the exit status."""
     options = _parser().parse_args()
     builder = find_builder()
     if builder is None:
         print("images: skipped: neither a Docker daemon nor buildah is here (apt-get install buildah debootstrap)")
         return 0
     try:
-        _print_table(("image", "built in", "size", "on top of its base", "at most"), _built(builder))
+        _print_table(("image", "built in", "size", "on top of its base", "at most"), _build_all(builder))
         if not options.build_only:
-            _print_table(("image", "what it did", "time"), _tried(builder))
+            _print_table(("image", "what it did", "time"), _try_all(builder))
     except (BuildError, TrialError) as exc:
         print(f"images: {exc}", file=sys.stderr)
         return 1
     return 0
 
 
-def _built(builder: Builder) -> list[Sequence[str]]:
+def _build_all(builder: Builder) -> list[Sequence[str]]:
     base = builder.base()
     rows: list[Sequence[str]] = []
     for image in IMAGES:
@@ -79,7 +79,7 @@ def _built(builder: Builder) -> list[Sequence[str]]:
 
 
 def _build(builder: Builder, image: Image, base: str | None) -> float:
-    """Build one image; the seconds that it took."""
+    """Build one image, and return the seconds that it took."""
     print(f"images: building {image.name}", flush=True)
     arguments = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
     if base:
@@ -90,23 +90,23 @@ def _build(builder: Builder, image: Image, base: str | None) -> float:
 
 
 def default_base(dockerfile: str) -> str:
-    """The base image that a Dockerfile names."""
+    """Return the base image that a Dockerfile names."""
     found = re.search(r"^ARG BASE_IMAGE=(\S+)$", (ROOT / dockerfile).read_text(), re.MULTILINE)
     if found is None:
         raise BuildError(f"{dockerfile} names no BASE_IMAGE")
     return found[1]
 
 
-def _tried(builder: Builder) -> list[Sequence[str]]:
+def _try_all(builder: Builder) -> list[Sequence[str]]:
     rows: list[Sequence[str]] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        # The images' user is not the one who runs this.
+        # The images' user is another one than the user who runs this.
         Path(folder).chmod(0o755)
-        for image, what, trial in TRIALS:
-            print(f"images: {image}: {what}", flush=True)
+        for image, title, trial in TRIALS:
+            print(f"images: {image}: {title}", flush=True)
             started = time.perf_counter()
             result = trial(builder, Path(folder))
-            rows.append((image, what, result or f"{time.perf_counter() - started:.1f} s"))
+            rows.append((image, title, result or f"{time.perf_counter() - started:.1f} s"))
     return rows
 
 

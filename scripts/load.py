@@ -1,4 +1,4 @@
-"""Load on a gateway, judged: on one that runs already, or on one of its own over a models directory."""
+"""Put load on a gateway and judge it: a running one, or one started for the load on a models directory."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ SOAK_S: Final = 20 * 60.0
 
 
 def main() -> int:
-    """Run the load; the result is the exit status."""
+    """Run the load, and return the exit status of its verdict."""
     options, rest = _parser().parse_known_args()
     if not options.url and not (options.models / "models.config").exists():
         print(

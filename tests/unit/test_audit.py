@@ -1,7 +1,7 @@
 """The audit of dependencies: what it calls sound, what not, and what it does not know."""
 
 import pytest
-from scripts.audit import judged, report
+from scripts.audit import print_report, report
 
 SOUND = {"name": "numpy", "version": "2.0", "vulns": []}
 VULNERABLE = {"name": "pillow", "version": "1.0", "vulns": [{"id": "CVE-1", "fix_versions": ["1.1", "2.0"]}]}
@@ -22,7 +22,7 @@ UNKNOWN = {"name": "jinja2", "skip_reason": "not found"}
 def test_a_vulnerability_fails_and_what_was_not_looked_up_is_never_called_sound(
     capsys, packages, required, status, said
 ):
-    assert judged(report({"dependencies": packages}), required=required) == status
+    assert print_report(report({"dependencies": packages}), required=required) == status
     printed = "".join(capsys.readouterr())
     assert said in printed
     assert ("no vulnerability known" in printed) == (SOUND in packages and status == 0)

@@ -1,11 +1,11 @@
-"""What each ingredient of fine-tuning brings: runs that differ in one thing, on the same pictures.
+"""Ablation study of fine-tuning: train variants of a recipe that differ in one thing, on the same pictures.
 
-Every variant is trained on the training split and read on the validation split, never on the test split. Differences
-to a run that differs in nothing have 95 % intervals from draws of the pictures in pairs; a run with another seed shows
-what chance alone does. The work is the processors' time, which neighbours on the machine hardly change. An interrupted
-call goes on where it stopped, and what is there is not trained again.
+Every variant is trained on the training split and scored on the validation split, never on the test split. Differences
+from the unchanged recipe have 95 % intervals from a paired bootstrap over the pictures; a run with another seed shows
+how much chance alone changes. Work is measured in CPU seconds, which other processes on the machine hardly affect. An
+interrupted call can be repeated: variants that are trained already are not trained again.
 
-    python bench/ingredients.py --data DIR --weights DIR --out DIR [--epochs 8] [--only NAME,NAME]
+    python bench/ablation.py --data DIR --weights DIR --out DIR [--epochs 8] [--only NAME,NAME]
 """
 
 import argparse
@@ -45,13 +45,13 @@ SHOWN = {"accuracy": "accuracy", f"{VALENCE} ccc": "CCC valence", f"{AROUSAL} cc
 
 
 def variants(recipe: FineTuning) -> dict[str, FineTuning]:
-    """The recipe, and what differs from it in one thing, by name."""
-    still = Augmentation(flip=False, zoom=0.0, shift=0.0, rotation=0.0, colour=0.0, erase=0.0)
+    """Return the recipe itself and its variants, each of which differs in one thing, by name."""
+    no_augmentation = Augmentation(flip=False, zoom=0.0, shift=0.0, rotation=0.0, colour=0.0, erase=0.0)
     return {
         AS_IT_IS: recipe,
         "no mixup": replace(recipe, mixup=0.0),
         "weights as they are": replace(recipe, averaging=0.0),
-        "flips alone": replace(recipe, augmentation=replace(still, flip=True)),
+        "flips alone": replace(recipe, augmentation=replace(no_augmentation, flip=True)),
         "squared error instead of concordance": replace(recipe, concordance=0.0, squared_error=4.0),
         ANOTHER_SEED: recipe,
         "heads not trained before": replace(recipe, head_epochs=0),
@@ -62,28 +62,28 @@ def variants(recipe: FineTuning) -> dict[str, FineTuning]:
         "weight decay": replace(recipe, weight_decay=0.05),
         "rate falls to a tenth": replace(recipe, final_share=0.1),
         "squared error beside concordance": replace(recipe, squared_error=2.0),
-        "no changed pictures": replace(recipe, augmentation=still),
+        "no changed pictures": replace(recipe, augmentation=no_augmentation),
     }
 
 
 def shorter(recipe: Recipe, epochs: int) -> FineTuning:
-    """The recipe in fewer epochs, the first five eighths of them on small pictures; what is served is of full size."""
+    """Shorten a recipe to ``epochs`` epochs, of which the first five eighths use small pictures."""
     if not isinstance(recipe, FineTuning):
         raise TypeError("the recipe is none of fine-tuning")
     return replace(recipe, epochs=epochs, sides=((1, SMALL), (1 + epochs * 5 // 8, SIDE)))
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one variant says of the validation split."""
+class VariantResult:
+    """The scores of one variant on the validation split, and its cost."""
 
     scores: dict[str, float]
     draws: Draws
     cpu_seconds: float
 
 
-def outcome(options: argparse.Namespace, name: str, recipe: FineTuning) -> Outcome:
-    """Train a variant, unless it is there, and read the validation split with it."""
+def evaluate_variant(options: argparse.Namespace, name: str, recipe: FineTuning) -> VariantResult:
+    """Train a variant unless it is trained already, and score it on the validation split."""
     models = options.out / name.replace(" ", "_").replace(",", "")
     if not (models / WORK).exists():
         began = time.process_time()
@@ -112,18 +112,18 @@ def outcome(options: argparse.Namespace, name: str, recipe: FineTuning) -> Outco
         found = regression_draws(labels, answers[track][known])
         draws |= {f"{track} {metric}": values for metric, values in found.items()}
         scores[f"{track} ccc"] = float(np.median(found["ccc"]))
-    return Outcome(scores, draws, float((models / WORK).read_text()))
+    return VariantResult(scores, draws, float((models / WORK).read_text()))
 
 
 def validation(options: argparse.Namespace) -> list[Sample]:
-    """The pictures that choose."""
+    """Load the validation split, by which recipes are chosen."""
     dataset = loading.load(options.data, progress=tqdm)
     assignment, _ = read_or_assign(dataset, path=options.out / loading.SPLIT_FILE)
     return list(assignment.samples(dataset, Split.VALIDATION))
 
 
 def predictions(directory: Path, samples: list[Sample]) -> dict[str, Any]:
-    """What a SavedModel says, by output."""
+    """Return a SavedModel's outputs for the samples, by name."""
     serve = tf.saved_model.load(str(directory)).signatures[SERVING_SIGNATURE]
     starts = range(0, len(samples), BATCH)
     batches = [np.stack([read_picture(one.path) for one in samples[start : start + BATCH]]) for start in starts]
@@ -133,8 +133,8 @@ def predictions(directory: Path, samples: list[Sample]) -> dict[str, Any]:
     }
 
 
-def row(name: str, found: Outcome, base: Outcome) -> str:
-    """One line of the table."""
+def row(name: str, found: VariantResult, base: VariantResult) -> str:
+    """Format a variant as a row of the table."""
     cells = []
     ends = intervals(differences(found.draws, base.draws))
     for metric in SHOWN:
@@ -147,7 +147,7 @@ def row(name: str, found: Outcome, base: Outcome) -> str:
 
 
 def main() -> None:
-    """Print the table, a line as soon as it is known."""
+    """Print each row of the table as soon as it is known, and the whole table at the end."""
     parser = argparse.ArgumentParser(description="Measure what each ingredient of fine-tuning brings.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
@@ -160,9 +160,9 @@ def main() -> None:
     wanted = variants(shortened)
     names = [AS_IT_IS, *(name for name in options.only.split(",") if name)] if options.only else list(wanted)
     lines = [f"| | {' | '.join(SHOWN.values())} | work |", "|---|---|---|---|---|"]
-    base = outcome(options, AS_IT_IS, wanted[AS_IT_IS])
+    base = evaluate_variant(options, AS_IT_IS, wanted[AS_IT_IS])
     for name in names:
-        found = base if name == AS_IT_IS else outcome(options, name, wanted[name])
+        found = base if name == AS_IT_IS else evaluate_variant(options, name, wanted[name])
         lines.append(row(name, found, base))
         print(lines[-1], flush=True)
     print("\n".join(lines))

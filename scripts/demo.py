@@ -92,7 +92,7 @@ def _can_download(backbone: BackboneName) -> bool:
     code = (
         "from affect_training.networks.backbones import build_base;"
         "from affect_training.networks.weights import Origin, Weights;"
-        f"build_base(Backbone({backbone!r}), Weights(Origin.IMAGENET))"
+        f"build_base({backbone!r}, Weights(Origin.IMAGENET))"
     )
     command = [sys.executable, "-c", code]
     try:

@@ -78,7 +78,7 @@ def serve_embedded(builder: Builder, folder: Path) -> str:
 
 def serve_with_model_server(builder: Builder, folder: Path) -> str:
     """Serve with a gateway in front of a model server on the published models."""
-    with model_server(folder / "models", folder) as port:
+    with model_server(folder / "models", folder) as (_, port):
         target = {"AFFECT_TFSERVING": f"127.0.0.1:{port}"}
         with _gateway(builder, "affect-gateway", [], target) as gateway:
             _predict(gateway, folder)

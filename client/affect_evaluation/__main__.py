@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from affect_client.errors import ServiceUnreachable
+from affect_contract.commands import CommandParser
 from affect_contract.errors import AffectError
 from affect_dataset.samples import DatasetError
 from affect_evaluation.asking import command as ask_command
-from affect_evaluation.comparison import command as compare_command
+from affect_evaluation.comparison.arguments import add_arguments as add_compare_arguments
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.report.html_report import finished
-from affect_evaluation.report.printing import print_result, say
+from affect_evaluation.remarks import say
 from affect_evaluation.run.merge import merge
 
 _DONE, _CANNOT, _INTERRUPTED = 0, 2, 130
@@ -38,63 +38,97 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _asking() -> tuple[argparse.ArgumentParser, Command]:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
+def _asking() -> tuple[CommandParser, Command]:
+    parser = CommandParser(
         prog="affect-evaluate",
-        description="Score a data set through a running gateway.",
-        epilog="The same command goes on where an interrupted one stopped. Others: affect-evaluate merge, which joins "
-        "parts scored with --shard; affect-evaluate score, which scores recorded answers again; affect-evaluate "
-        "compare, which holds runs against each other. Each has --help.",
+        description="Ask a running gateway for every picture of a data set's test split, and score its answers.",
+        notes="An interrupted command goes on where it stopped when it is run again. Three more commands have a --help "
+        "of their own: affect-evaluate merge joins parts that were scored with --shard, affect-evaluate score scores "
+        "recorded answers again, and affect-evaluate compare compares runs.",
+        examples=(
+            "affect-evaluate --data faces --out scores",
+            "affect-evaluate --url grpc://127.0.0.1:9090 --data faces --backbones mobilenet_v2 --label canary "
+            "--out canary-scores",
+            "affect-evaluate --data faces --split all --shard 1/4 --out part-1",
+        ),
     )
     ask_command.add_arguments(parser)
     return parser, _ask
 
 
 def _ask(options: argparse.Namespace) -> int:
+    report = _reporter()
     ask_command.run(options)
+    report(options.out)
     return _DONE
 
 
-def _merging() -> tuple[argparse.ArgumentParser, Command]:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, prog="affect-evaluate merge", description="Join the parts of a run, and score the whole."
+def _merging() -> tuple[CommandParser, Command]:
+    parser = CommandParser(
+        prog="affect-evaluate merge",
+        description="Join the parts of a run that were scored with --shard, and score the whole.",
+        examples=("affect-evaluate merge part-1 part-2 part-3 part-4 --out scores",),
     )
-    parser.add_argument("parts", nargs="+", type=Path, metavar="PART", help="folder of a part")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the whole")
+    parser.add_argument("parts", nargs="+", type=Path, metavar="DIR", help="folder of a part")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the whole run")
     return parser, _merge
 
 
 def _merge(options: argparse.Namespace) -> int:
+    report = _reporter()
     merge(options.parts, options.out)
-    print_result(options.out, finished(options.out))
+    report(options.out)
     return _DONE
 
 
-def _scoring() -> tuple[argparse.ArgumentParser, Command]:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
+def _scoring() -> tuple[CommandParser, Command]:
+    parser = CommandParser(
         prog="affect-evaluate score",
-        description="Score recorded answers again, without the service or the data set.",
+        description="Score the recorded answers of a run again, without the gateway or the data set.",
+        examples=("affect-evaluate score scores",),
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("run", type=Path, metavar="DIR", help="folder of the run")
     return parser, _score
 
 
 def _score(options: argparse.Namespace) -> int:
-    print_result(options.run, finished(options.run))
+    _reporter()(options.run)
     return _DONE
 
 
-def _comparing() -> tuple[argparse.ArgumentParser, Command]:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False,
+def _comparing() -> tuple[CommandParser, Command]:
+    parser = CommandParser(
         prog="affect-evaluate compare",
-        description="Hold runs against each other on the pictures that both answered: each model against the same "
-        "backbone of the first run, or against the first model of all.",
+        description="Compare the models of several runs on the pictures that both answered: each model with the same "
+        "backbone in the first run, or else with the first model of all.",
+        notes="Exit status: 0, or 1 if a condition of --fail-if holds for one of the models, or 2 if that is unknown.",
+        examples=(
+            "affect-evaluate compare scores --models models",
+            'affect-evaluate compare stable-scores canary-scores --fail-if "valence.ccc < -0.02" '
+            '--fail-if "coverage < 0"',
+        ),
     )
-    compare_command.add_arguments(parser)
-    return parser, compare_command.run
+    add_compare_arguments(parser)
+    return parser, _compare
+
+
+def _compare(options: argparse.Namespace) -> int:
+    # Here, since the libraries that score take seconds to load and --help should not.
+    from affect_evaluation.comparison import command  # noqa: PLC0415
+
+    return command.run(options)
+
+
+def _reporter() -> Callable[[Path], None]:
+    """Return what scores a run, draws its report and prints the table.
+
+    It is imported before the work begins, so that nothing is missing at its end, and not before options are read: the
+    libraries that score and draw take seconds to load.
+    """
+    from affect_evaluation.report.html_report import finished  # noqa: PLC0415
+    from affect_evaluation.report.printing import print_result  # noqa: PLC0415
+
+    return lambda folder: print_result(folder, finished(folder))
 
 
 _COMMANDS: Final = {"merge": _merging, "score": _scoring, "compare": _comparing}

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from affect_contract.arguments import absolute_path, port, whole_number
+from affect_contract.commands import CommandParser
 from affect_models import changes
 from affect_registry import server_files, store
 from affect_registry.check import check
@@ -18,6 +19,10 @@ from affect_registry.store import Entry, StoreError
 _FINE, _NOT_FINE, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 130
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
+_WHOM_TO_ASK: Final = (
+    "Name the servers that run the models, with --tfserving or --url: each step waits until they have taken the one "
+    "before, and is undone if they do not. If no server runs, give --files-only."
+)
 _POLL_S: Final = 2.0
 
 
@@ -99,58 +104,143 @@ def _versions(entry: Entry) -> str:
     return ", ".join(f"{version} ({', '.join(sorted(labels[version])) or 'no label'})" for version in entry.versions)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="affect-models", description="What a models directory serves.", allow_abbrev=False
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="affect-models",
+        description="Show what a models directory serves, and change it without a failed request.",
+        notes="Each command has a --help of its own; in promote and rollback, --version N is a model's version. Exit "
+        "status: 0 if all is well, 1 if something is wrong, 2 if that cannot be found out.",
+        examples=(
+            "affect-models list --models models",
+            "affect-models promote --models models --url http://127.0.0.1:8080",
+        ),
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    changes.add_list_arguments(_command(commands, "list", "say which versions there are, and what each is"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", help="what to do, one of:")
+    changes.add_list_arguments(
+        _command(
+            commands,
+            "list",
+            "show every version of every model: its labels, its size, and whether the servers named have loaded it",
+            "affect-models list --models models",
+            "affect-models list --models models --tfserving tfserving:8500 --json",
+        )
+    )
     changes.add_promote_arguments(
-        _command(commands, "promote", "make the canary, or another version, stable, without a failed request")
+        _command(
+            commands,
+            "promote",
+            "make the canary, or any other version, stable",
+            "affect-models promote --models models --url http://127.0.0.1:8080",
+            "affect-models promote --models models --tfserving tfserving:8500 --if-evaluation canary-scores "
+            '--against stable-scores --fail-if "valence.ccc < -0.02"',
+            notes=_WHOM_TO_ASK,
+            has_version=False,
+        )
     )
     changes.add_rollback_arguments(
-        _command(commands, "rollback", "make the version stable again that was stable before")
+        _command(
+            commands,
+            "rollback",
+            "make the version stable that was stable before, or withdraw the canary",
+            "affect-models rollback --models models --url http://127.0.0.1:8080",
+            "affect-models rollback --models models --canary",
+            notes=f"{_WHOM_TO_ASK} --canary needs none of them.",
+            has_version=False,
+        )
     )
-    changes.add_prune_arguments(_command(commands, "prune", "delete versions that nobody needs any more"))
-    checking = _command(
-        commands,
-        "check",
-        "say everything that would stop a TensorFlow Serving or keep a version from being served; else what is served",
+    changes.add_prune_arguments(
+        _command(
+            commands,
+            "prune",
+            "delete old versions from the disk, but none that is served or that a rollback would go back to",
+            "affect-models prune --models models --keep 5 --dry-run",
+        )
     )
-    _add_mount(checking)
-    checking.add_argument("--json", action="store_true", help="print the problems as a JSON document")
-    checking.add_argument(
-        "--wait", action="store_true", help="until there is nothing wrong any more, saying meanwhile what is"
+    _add_check_arguments(
+        _command(
+            commands,
+            "check",
+            "report everything that would keep TensorFlow Serving from starting or a version from being served",
+            "affect-models check --models models",
+            "affect-models check --models /srv/models --mount /models --wait",
+        )
     )
-    checking.set_defaults(run=_check)
-    flags = _command(commands, "flags", f"print the command line that starts {_SERVER} on the directory")
-    _add_mount(flags)
-    flags.add_argument("--port", type=port, default=server_files.GRPC_PORT, help="of gRPC (default: %(default)s)")
-    flags.add_argument(
-        "--rest-port", type=port, default=server_files.REST_PORT, help="of REST and metrics (default: %(default)s)"
+    _add_flags_arguments(
+        _command(
+            commands,
+            "flags",
+            f"print the command line that starts {_SERVER} on the directory",
+            "affect-models flags --models models --in-flight 64",
+            "affect-models flags --models /srv/models --mount /models --one-per-line",
+        )
     )
-    flags.add_argument(
-        "--in-flight",
-        type=whole_number(1),
-        default=_IN_FLIGHT,
-        help="calls that may be under way at a time: replicas of the gateway x requests in flight in each, twice that "
-        "for backbones without a fused model; more are refused as overload (default: %(default)s)",
-    )
-    flags.add_argument("--one-per-line", action="store_true", help="the flags alone, a line each")
-    flags.set_defaults(run=_flags)
     return parser
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, description: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=description, description=description, allow_abbrev=False)
-    parser.add_argument("--models", type=Path, required=True, help="the models directory")
+    commands: "argparse._SubParsersAction[CommandParser]",
+    name: str,
+    summary: str,
+    *examples: str,
+    notes: str = "",
+    has_version: bool = True,
+) -> CommandParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        examples=examples,
+        notes=notes,
+        has_version=has_version,
+    )
+    parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="the models directory")
     return parser
 
 
-def _add_mount(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mount", type=absolute_path, help="where the model server sees the directory, if elsewhere")
+def _add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_mount(parser, "not checked")
+    parser.add_argument("--json", action="store_true", help="print the problems as a JSON document")
+    parser.add_argument(
+        "--wait", action="store_true", help="wait until there is no problem any more, and report them until then"
+    )
+    parser.set_defaults(run=_check)
+
+
+def _add_flags_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_mount(parser, "the directory's own path")
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=server_files.GRPC_PORT,
+        metavar="PORT",
+        help="the server's gRPC port (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rest-port",
+        type=port,
+        default=server_files.REST_PORT,
+        metavar="PORT",
+        help="the server's port for REST and metrics (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--in-flight",
+        type=whole_number(1),
+        default=_IN_FLIGHT,
+        metavar="N",
+        help="most calls that gateways make at the same time, beyond which the server refuses them: the number of "
+        "gateways times their max_in_flight, and twice that for backbones without a fused model (default: %(default)s)",
+    )
+    parser.add_argument("--one-per-line", action="store_true", help="print the flags alone, each on its line")
+    parser.set_defaults(run=_flags)
+
+
+def _add_mount(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--mount",
+        type=absolute_path,
+        metavar="PATH",
+        help=f"where the model server sees the models directory (default: {default})",
+    )
 
 
 if __name__ == "__main__":

@@ -42,26 +42,48 @@ def add_list_arguments(parser: argparse.ArgumentParser) -> None:
 def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``promote``."""
     parser.add_argument(
-        "--version", type=whole_number(1), help="the version to make stable (default: each model's canary)"
+        "--version",
+        type=whole_number(1),
+        metavar="N",
+        help="version to make stable (default: the canary of each model)",
     )
     _add_change_arguments(parser)
-    gate = parser.add_argument_group("only if its scores allow it")
-    gate.add_argument("--if-evaluation", type=Path, metavar="RUN", help="folder of the canary's affect-evaluate run")
+    gate = parser.add_argument_group("condition", "Promote only if its scores allow it. Give all three options.")
     gate.add_argument(
-        "--against", type=Path, metavar="RUN", help="folder of the stable version's, on the same pictures"
+        "--if-evaluation",
+        type=Path,
+        metavar="DIR",
+        help="folder of the affect-evaluate run of the version to promote (default: no condition)",
     )
     gate.add_argument(
-        "--fail-if", action="append", default=[], metavar="CONDITION",
-        help='as in affect-evaluate compare: "valence.ccc < -0.02"; may be repeated',
-    )  # fmt: skip
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="folder of the run of the stable version, on the same pictures (default: no condition)",
+    )
+    gate.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help='do not promote if a score has changed so, as in affect-evaluate compare: "valence.ccc < -0.02"; may be '
+        "repeated (default: no condition)",
+    )
     parser.set_defaults(run=_promote)
 
 
 def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``rollback``."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--version", type=whole_number(1), help="the version to go back to (default: the one before)")
-    which.add_argument("--canary", action="store_true", help="withdraw the canary instead; stable stays what it is")
+    which.add_argument(
+        "--version",
+        type=whole_number(1),
+        metavar="N",
+        help="version to make stable (default: the one that was stable before the last promotion)",
+    )
+    which.add_argument(
+        "--canary", action="store_true", help="take the canary out of service instead, and leave stable as it is"
+    )
     _add_change_arguments(parser)
     parser.set_defaults(run=_roll_back)
 
@@ -72,9 +94,10 @@ def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         type=whole_number(1),
         default=_KEEP,
-        help="newest versions of each model to keep (default: %(default)s)",
+        metavar="N",
+        help="how many of the newest versions of each model to keep in any case (default: %(default)s)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would go, and delete nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be deleted, and delete nothing")
     parser.set_defaults(run=_prune)
 
 
@@ -252,29 +275,46 @@ def _observers(options: argparse.Namespace) -> list[Observer]:
 
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--backbones", type=names(BACKBONES), default=(), metavar="A,B", help="those to change (default: all)"
+        "--backbones",
+        type=names(BACKBONES),
+        default=(),
+        metavar="A,B",
+        help="backbones whose models to change, separated by commas (default: all)",
     )
     parser.add_argument(
-        "--keep-old", action="store_true",
-        help="keep the version that was stable loaded, labelled previous, so that going back takes no loading",
-    )  # fmt: skip
+        "--keep-old",
+        action="store_true",
+        help="keep the version that was stable loaded, with the label previous, so that a rollback need not load it",
+    )
     parser.add_argument(
-        "--timeout-s", type=seconds, default=_TIMEOUT_S,
-        help="seconds that a version may take to load, and a label to move (default: %(default)g)",
-    )  # fmt: skip
+        "--timeout-s",
+        type=seconds,
+        default=_TIMEOUT_S,
+        metavar="SECONDS",
+        help="time that a version may take to load, and then a label to move to it (default: %(default)g)",
+    )
     _add_observer_arguments(parser)
     parser.add_argument(
-        "--files-only", action="store_true",
-        help=f"ask nobody; the steps are {RELOAD_WAIT_S:g} s apart, in which a model server that runs reads the file",
-    )  # fmt: skip
+        "--files-only",
+        action="store_true",
+        help=f"ask no server, and wait {RELOAD_WAIT_S:g} s between steps instead, for running servers to read the file",
+    )
 
 
 def _add_observer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tfserving", action="append", default=[], metavar="HOST:PORT",
-        help="ask TensorFlow Serving, each server behind that name, by its gRPC port; may be repeated",
-    )  # fmt: skip
+        "--tfserving",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="gRPC address of the TensorFlow Serving to ask for the state of versions, every server behind that name; "
+        "may be repeated (default: none)",
+    )
     parser.add_argument(
-        "--url", action="append", default=[], help="ask a gateway, by its http:// address; may be repeated"
+        "--url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="HTTP address of a gateway to ask for the state of versions; may be repeated (default: none)",
     )
     add_credential_arguments(parser)

@@ -54,8 +54,8 @@ def add_shard_argument(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Add the option ``--shard``, whose help begins with ``purpose``."""
     parser.add_argument(
         "--shard", type=_argument, default=WHOLE, metavar="I/N",
-        help=f"{purpose}, the I-th of N; in a pod of a Kubernetes Indexed Job, index/N takes I from the pod (default: "
-        "%(default)s, everything)",
+        help=f"{purpose}: the I-th of N parts; in a pod of a Kubernetes Indexed Job, index/N takes I from the pod "
+        "(default: %(default)s, everything)",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""``affect-evaluate --url ...``: ask the service for a test set, and score the answers."""
+"""``affect-evaluate --url ...``: asks the service for a test set, and records the answers."""
 
 import argparse
 import asyncio
@@ -26,8 +26,7 @@ from affect_dataset.split import Assignment, read_or_assign
 from affect_evaluation.asking.job import IN_FLIGHT, ask
 from affect_evaluation.asking.pins import Pin, pins, probed_pins
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.report.html_report import finished
-from affect_evaluation.report.printing import print_result, say
+from affect_evaluation.remarks import say
 from affect_evaluation.run.folder import Session, add_sessions, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Prior, Truth
@@ -36,10 +35,10 @@ ALL: Final = "all"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command.
+    """Ask for every picture, and record the answers in the run's folder.
 
     Raises:
-        EvaluationError, DatasetError, ServiceUnreachable, AffectError: what keeps it from a result.
+        EvaluationError, DatasetError, ServiceUnreachable, AffectError: what keeps it from its end.
     """
     # The service first: a large data set takes minutes to read.
     chosen = asyncio.run(_find(options))
@@ -48,7 +47,6 @@ def run(options: argparse.Namespace) -> None:
     claim(options.out, identity(dataset.digest, options.split, truth.samples, chosen, str(options.shard)))
     _keep(truth, options.out)
     _ask(options, truth.samples, chosen)
-    print_result(options.out, finished(options.out))
 
 
 async def _find(options: argparse.Namespace) -> list[Pin]:
@@ -153,26 +151,53 @@ def _facts(dataset: Dataset, assignment: Assignment, options: argparse.Namespace
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--url", default=DEFAULT_URL, help="a gateway, http:// or grpc:// (default: %(default)s)")
-    parser.add_argument("--data", type=Path, required=True, help="data set: AffectNet's layout, or a CSV")
-    parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
     parser.add_argument(
-        "--split", choices=(Split.TEST.value, ALL), default=Split.TEST.value, help="what to score (default: test)"
+        "--url",
+        default=DEFAULT_URL,
+        metavar="URL",
+        help="address of the gateway: http, https, grpc or grpcs (default: %(default)s)",
     )
-    parser.add_argument("--split-file", type=Path, help="the split, where it is not beside the data")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="data set: a folder in AffectNet's layout, or a CSV file",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for answers, scores and the report"
+    )
+    parser.add_argument(
+        "--split",
+        choices=(Split.TEST.value, ALL),
+        default=Split.TEST.value,
+        help="pictures to ask for: the test split, or all, training pictures among them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--split-file",
+        type=Path,
+        metavar="FILE",
+        help="file that holds the split, as affect-train saved it (default: split.csv in the folder of the data set)",
+    )
     parser.add_argument(
         "--backbones",
         type=names(BACKBONES),
         default=(),
         metavar="A,B",
-        help="which to score (default: all that are served)",
+        help="backbones to score, separated by commas (default: all that are served)",
     )
     parser.add_argument(
-        "--label", default=STABLE, help="which of their versions to score: stable, canary or another label (default: "
-        "%(default)s)",
-    )  # fmt: skip
+        "--label",
+        default=STABLE,
+        metavar="NAME",
+        help="label of the versions to score, such as canary (default: %(default)s)",
+    )
     parser.add_argument(
-        "--timeout-s", type=seconds, default=30.0, help="seconds that one picture may take (default: %(default)g)"
+        "--timeout-s",
+        type=seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="time that one picture may take (default: %(default)g)",
     )
     add_credential_arguments(parser)
-    add_shard_argument(parser, "score this part alone, for affect-evaluate merge")
+    add_shard_argument(parser, "ask for one part of the pictures only, for affect-evaluate merge to join")

@@ -1,4 +1,4 @@
-"""``affect-evaluate compare``: runs against each other, and a gate for releases."""
+"""``affect-evaluate compare``: compares runs, and fails where a condition holds."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +13,11 @@ from affect_contract.comparison import (
     ComparisonDocument,
     Condition,
     ConditionNotJudged,
-    parse_condition,
 )
 from affect_evaluation.comparison.cost import Cost, cost_of
 from affect_evaluation.comparison.differences import Contender, compare, contenders
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.report.printing import say
+from affect_evaluation.remarks import say
 from affect_evaluation.run.folder import timing
 
 _PASSED, _FAILED = 0, 1
@@ -43,25 +42,6 @@ def run(options: argparse.Namespace) -> int:
     for failure in failures:
         say(failure)
     return _FAILED if failures else _PASSED
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run; the first is the measure")
-    parser.add_argument(
-        "--fail-if", action="append", type=_condition, default=[], metavar="CONDITION",
-        help='exit with 1 if a score has changed so, and the change is real (its interval leaves 0 out): '
-        '"valence.ccc < -0.02", "expression.accuracy < -0.01", "arousal.rmse > 0.01", "coverage < 0"; may be repeated',
-    )  # fmt: skip
-    parser.add_argument("--models", type=Path, help="models directory: tells parameters and training time too")
-    parser.add_argument("--out", type=Path, help=f"folder for {COMPARISON_FILE}")
-
-
-def _condition(text: str) -> Condition:
-    try:
-        return parse_condition(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _pairs(found: Sequence[Contender]) -> Iterator[tuple[Contender, Contender]]:

@@ -1,6 +1,5 @@
-"""What the evaluation job says: results on stdout, remarks on stderr."""
+"""The result of a run, printed."""
 
-import sys
 from pathlib import Path
 
 from affect_evaluation.report.html_report import REPORT_FILE
@@ -8,13 +7,8 @@ from affect_evaluation.report.terminal_table import table
 from affect_evaluation.run.result import METRICS_FILE, Result
 
 
-def say(line: str) -> None:
-    """A remark."""
-    print(f"affect-evaluate: {line}", file=sys.stderr)  # noqa: T201
-
-
 def print_result(folder: Path, result: Result) -> None:
-    """The table of a run, and where the rest is."""
+    """Print the table of a run, and where the rest of it lies."""
     pictures, split = len(result.truth.samples), result.truth.facts["split"]
     what = "ALL pictures, those that trained the models included" if split == "all" else f"the {split} split"
     print(f"{pictures:,} pictures: {what}\n\n{table(result.models, result.baselines)}\n")  # noqa: T201

@@ -23,7 +23,7 @@ def parser() -> CommandParser:
         ),
     )
     add_basis_arguments(parser)
-    add_shard_argument(parser, "compute the features of this part alone")
+    add_shard_argument(parser, "compute the features of one part of the pictures only")
     return parser
 
 

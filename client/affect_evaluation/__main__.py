@@ -9,7 +9,7 @@ from typing import Final
 from affect_client.errors import ServiceUnreachable
 from affect_contract.commands import CommandParser
 from affect_contract.errors import AffectError
-from affect_dataset.samples import DatasetError
+from affect_dataset.errors import DatasetError
 from affect_evaluation.asking import command as ask_command
 from affect_evaluation.comparison.arguments import add_arguments as add_compare_arguments
 from affect_evaluation.errors import EvaluationError

@@ -9,20 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from affect_dataset.errors import DatasetError
+from affect_dataset.exclusions import Exclusion, Reason
 from affect_dataset.layouts.affectnet import affectnet_rows, is_affectnet
 from affect_dataset.layouts.csv_table import COLUMNS, csv_rows, has_columns
+from affect_dataset.progress import Progress, silent
 from affect_dataset.rows import Rows, read_rows
-from affect_dataset.samples import (
-    Dataset,
-    DatasetError,
-    Exclusion,
-    Progress,
-    Reason,
-    Sample,
-    Split,
-    data_digest,
-    silent,
-)
+from affect_dataset.samples import Dataset, Sample, Split, data_digest
 
 SPLIT_FILE: Final = "split.csv"
 EXCLUSIONS_FILE: Final = "exclusions.csv"

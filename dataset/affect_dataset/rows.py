@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from affect_contract.errors import AffectError
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, LABELS, Expression
+from affect_dataset.exclusions import Exclusion, Reason
 from affect_dataset.layouts.annotations import Annotation, UnusableRow
-from affect_dataset.samples import MAX_PICTURE_BYTES, Exclusion, Reason, Sample, Split, decode
+from affect_dataset.samples import MAX_PICTURE_BYTES, Sample, Split, decode
 
 # Each thread may hold a decoded picture of the largest size, so their number is bounded on every machine.
 _READERS = min(8, (os.cpu_count() or 1) + 2)

@@ -1,14 +1,13 @@
-"""A data set in memory: its labelled pictures, and the rows that were excluded and why."""
+"""A data set in memory: its labelled pictures, and the rows that were excluded."""
 
 import csv
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +15,10 @@ from numpy.typing import NDArray
 from affect_contract.atomic_files import write_atomically
 from affect_contract.labels import Expression
 from affect_contract.preprocess import MAX_PIXELS, preprocess
+from affect_dataset.exclusions import Exclusion, Reason
 
 MAX_PICTURE_BYTES = 100 * 2**20
 """The largest file of a data set, in bytes; more than a caller of the gateway may send."""
-
-Item = TypeVar("Item")
-
-
-class DatasetError(Exception):
-    """A data set cannot be used as it is; the text is a sentence for the user."""
 
 
 class Split(StrEnum):
@@ -33,33 +27,6 @@ class Split(StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
-
-
-class Reason(StrEnum):
-    """The reason why a row was excluded."""
-
-    UNREADABLE = "unreadable picture"
-    MISSING = "missing picture"
-    UNANNOTATED = "missing annotation"
-    PICKLED = "annotation is pickled"
-    NOT_A_NUMBER = "annotation is not a number"
-    EXPRESSION = "expression outside 0..7"
-    AFFECT = "valence or arousal outside [-1, 1]"
-    REPEATED = "identical to a validation or test picture"
-
-
-class Exclusion(NamedTuple):
-    """A row that was excluded, entirely or for one task."""
-
-    id: str
-    path: Path
-    reason: Reason
-    detail: str = ""
-
-    @property
-    def scope(self) -> str:
-        """``row``, or ``regression`` if the row is still used for classification."""
-        return "regression" if self.reason is Reason.AFFECT else "row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +67,6 @@ class Dataset:
         writer.writerow(("id", "path", "reason", "scope", "detail"))
         writer.writerows((one.id, one.path, one.reason, one.scope, one.detail) for one in self.exclusions)
         write_atomically(path, encode_names(text.getvalue()))
-
-
-class Progress(Protocol):
-    """A function that shows progress over an iterable, such as ``tqdm``."""
-
-    def __call__(self, iterable: Iterable[Item], *, total: int, desc: str, unit: str) -> Iterable[Item]:
-        """Yield the items of ``iterable``, and show how many of ``total`` have been taken."""
-
-
-def silent(iterable: Iterable[Item], *, total: int, desc: str, unit: str) -> Iterable[Item]:  # noqa: ARG001
-    """Return ``iterable`` itself, and show no progress."""
-    return iterable
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:

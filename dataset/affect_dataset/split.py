@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from affect_contract.atomic_files import write_atomically
+from affect_dataset.errors import DatasetError
 from affect_dataset.loading import SPLIT_FILE, folder_of
-from affect_dataset.samples import Dataset, DatasetError, Sample, Split, encode_names
+from affect_dataset.samples import Dataset, Sample, Split, encode_names
 
 Fractions = tuple[float, float, float]
 """The shares of the training, validation and test pictures, in this order."""

@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 from affect_contract.errors import AffectError
 from affect_contract.preprocess import SHAPE, preprocess
 from affect_contract.proto.affect.v1 import affect_pb2
+from affect_dataset.errors import DatasetError
 from affect_dataset.layouts.annotations import UnusableRow, parse_npy
 from affect_dataset.layouts.csv_table import csv_rows
-from affect_dataset.samples import DatasetError
 from affect_registry import store
 from affect_serving.core.predictor import select_version
 from affect_serving.http.body import Body

@@ -8,9 +8,11 @@ import pytest
 
 from affect_contract.labels import Expression
 from affect_dataset import loading
+from affect_dataset.errors import DatasetError
+from affect_dataset.exclusions import Reason
 from affect_dataset.faces.__main__ import main as faces_command
 from affect_dataset.faces.synthetic import write_faces
-from affect_dataset.samples import DatasetError, Reason, Split
+from affect_dataset.samples import Split
 from affect_testbed.pictures import encoded, patches
 
 

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from numpy.lib import format as npy_format
 
 from affect_dataset import loading
+from affect_dataset.errors import DatasetError
+from affect_dataset.exclusions import Reason
 from affect_dataset.faces import synthetic
 from affect_dataset.faces.__main__ import main as faces_command
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.layouts.annotations import UnusableRow, parse_npy
 from affect_dataset.rows import read_rows
-from affect_dataset.samples import DatasetError, Reason, Split
+from affect_dataset.samples import Split
 from affect_testbed.pictures import encoded, patches
 from tests.unit.test_dataset import add, write_csv
 

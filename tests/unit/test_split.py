@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affect_contract.labels import Expression
-from affect_dataset.samples import Dataset, DatasetError, Sample, Split, data_digest
+from affect_dataset.errors import DatasetError
+from affect_dataset.samples import Dataset, Sample, Split, data_digest
 from affect_dataset.split import STUDY_FRACTIONS, assign, parse_fractions, read, read_or_assign, write
 
 

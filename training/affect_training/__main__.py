@@ -10,8 +10,8 @@ from typing import Any, Final
 from affect_contract.arguments import fraction, names, positive_number, whole_number
 from affect_contract.commands import CommandParser
 from affect_contract.outputs import Task
+from affect_dataset.errors import DatasetError
 from affect_dataset.loading import SPLIT_FILE
-from affect_dataset.samples import DatasetError
 from affect_registry.store import StoreError
 from affect_training.arguments import add_basis_arguments, basis
 from affect_training.errors import TrainingError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from affect_contract.arguments import whole_number
 from affect_contract.commands import CommandParser
+from affect_dataset.errors import DatasetError
 from affect_dataset.faces.synthetic import write_faces
-from affect_dataset.samples import DatasetError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

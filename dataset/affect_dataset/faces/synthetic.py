@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 
 from affect_contract.labels import AFFECT_MAX, AFFECT_MIN, Expression
+from affect_dataset.errors import DatasetError
 from affect_dataset.faces.drawing import draw
 from affect_dataset.faces.features import TYPICAL_AFFECT, features_of
-from affect_dataset.samples import DatasetError, Progress, silent
+from affect_dataset.progress import Progress, silent
 
 _SPREAD = 0.15
 """Standard deviation of valence and arousal around those typical of their expression."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from affect_contract.picture_formats import has_picture_suffix
+from affect_dataset.errors import DatasetError
 from affect_dataset.layouts.annotations import NpyAnnotation
 from affect_dataset.rows import Row, Rows
-from affect_dataset.samples import DatasetError, Split
+from affect_dataset.samples import Split
 
 _IMAGES = "images"
 _ANNOTATIONS = "annotations"

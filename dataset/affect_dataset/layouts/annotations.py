@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affect_dataset.samples import Reason
+from affect_dataset.exclusions import Reason
 
 _MAX_BYTES = 2**16
 _MAGIC = b"\x93NUMPY"

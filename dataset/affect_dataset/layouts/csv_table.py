@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from affect_dataset.errors import DatasetError
 from affect_dataset.layouts.annotations import CsvAnnotation
 from affect_dataset.rows import Row, Rows
-from affect_dataset.samples import DatasetError, Split
+from affect_dataset.samples import Split
 
 COLUMNS: Final = ("path", "expression", "valence", "arousal")
 

@@ -1,0 +1,5 @@
+"""The error that a data set causes."""
+
+
+class DatasetError(Exception):
+    """A data set cannot be used as it is; the text is a sentence for the user."""

@@ -101,9 +101,9 @@ class PeakMemory(threading.Thread):
 
 def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, float]:
     """Train for one epoch in this process, and return its memory in MB and its seconds."""
-    from affect_training.loop.batches import in_order  # noqa: PLC0415
-    from affect_training.loop.epochs import Examples, train  # noqa: PLC0415
-    from affect_training.loop.targets import labels  # noqa: PLC0415
+    from affect_training.loop.batches import Examples, in_order  # noqa: PLC0415
+    from affect_training.loop.one_task import train_one_task  # noqa: PLC0415
+    from affect_training.loop.targets import affect  # noqa: PLC0415
     from affect_training.networks.heads import build_head  # noqa: PLC0415 - the process that fills the cache needs no Keras
     from affect_training.recipes.recipe import STUDY_RECIPE  # noqa: PLC0415
 
@@ -121,11 +121,11 @@ def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, floa
         for indices, batch in zip(in_order(count, CHUNK), inputs.batches(in_order(count, CHUNK)), strict=True):
             rows[indices] = batch
         chosen = InMemory(rows)  # type: ignore[assignment]
-    examples = Examples(chosen, labels(Task.REGRESSION, listed))
+    examples = Examples(chosen, affect(listed))
     recipe = replace(STUDY_RECIPE, epochs=1, batch_size=batch_size)
     head = build_head(Task.REGRESSION, first.shape[1], recipe, seed=0)
     with tempfile.TemporaryDirectory() as checkpoints:
-        train(
+        train_one_task(
             head, Task.REGRESSION, recipe, examples, examples,
             seed=0, checkpoint=Path(checkpoints) / "c.npz", description=way,
         )  # fmt: skip

@@ -27,7 +27,7 @@ from affect_dataset import loading
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample, Split
 from affect_dataset.split import assign
-from affect_training.loop.targets import labels
+from affect_training.loop.tasks import TASKS
 from affect_training.modes import Course, train_heads
 from affect_training.networks.backbones import build_base
 from affect_training.networks.heads import build_head, chain
@@ -96,7 +96,7 @@ class _EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
 def _pipeline(task: Task, samples: "list[Sample] | Any") -> tf.data.Dataset:
     paths = tf.data.Dataset.from_tensor_slices([str(sample.path) for sample in samples])
     pictures = paths.map(_decode, num_parallel_calls=tf.data.AUTOTUNE)
-    targets = tf.data.Dataset.from_tensor_slices(labels(task, samples))
+    targets = tf.data.Dataset.from_tensor_slices(TASKS[task].labels(samples))
     return tf.data.Dataset.zip(pictures, targets).batch(STUDY_RECIPE.batch_size).prefetch(tf.data.AUTOTUNE)
 
 

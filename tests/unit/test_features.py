@@ -7,7 +7,7 @@ from affect_training.features import extraction
 from affect_training.features.cache import FeatureCache
 from affect_training.features.extraction import extract
 from affect_training.loop.batches import Pictures, in_order
-from affect_training.loop.epochs import predict
+from affect_training.loop.validation import predict
 from affect_training.networks.backbones import build_base
 from tests.unit.training_pictures import write_samples
 

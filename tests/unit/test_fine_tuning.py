@@ -11,8 +11,8 @@ from affect_contract.preprocess import SHAPE
 from affect_dataset import loading
 from affect_training.errors import TrainingError
 from affect_training.loop.batches import read_picture
-from affect_training.loop.epochs import measured
 from affect_training.loop.fine_tuning import fine_tune
+from affect_training.loop.validation import affect_measures
 from affect_training.networks.backbones import build_base, parts
 from affect_training.networks.folding import folded
 from affect_training.networks.heads import build_head, chain
@@ -75,7 +75,8 @@ def test_an_interrupted_run_gives_what_an_uninterrupted_one_gives(tmp_path, samp
         unfreeze(base, "block_15_expand")
         heads = heads_of(base)
         tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=3, checkpoint=checkpoint)
-        return tuned.epochs, [base.get_weights(), *(head.get_weights() for head in heads.values())]
+        epochs = {task: history.epochs for task, history in tuned.items()}
+        return epochs, [base.get_weights(), *(head.get_weights() for head in heads.values())]
 
     whole_epochs, whole = trained(tmp_path / "whole.npz")
     with pytest.MonkeyPatch.context() as patched:
@@ -111,19 +112,21 @@ def test_averaged_weights_are_the_running_mean_of_what_the_steps_gave(tmp_path, 
 @pytest.mark.parametrize("averaging", [0.0, 0.5])
 def test_the_kept_epoch_is_the_one_with_the_best_measure(tmp_path, samples, averaging, monkeypatch):
     monkeypatch.setattr(
-        "affect_training.loop.fine_tuning._learning_rate", lambda recipe, step, steps: 1e-4 if 2 * step < steps else 0.1
+        "affect_training.loop.fine_tuning.warmup_cosine",
+        lambda recipe, steps: lambda step: 1e-4 if 2 * step < steps else 0.1,
     )
     base = random_base()
     unfreeze(base, "Conv_1")
     heads = heads_of(base, [Task.REGRESSION])
     recipe = replace(TINY, epochs=4, restore_best=True, squared_error=1.0, averaging=averaging)
     tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz")
-    losses = [epoch["val_loss"] for epoch in tuned.epochs[Task.REGRESSION]]
-    assert losses[tuned.kept] == min(losses)
-    assert tuned.kept < 2, "what was learnt at the higher rate is worse"
+    epochs, kept = tuned[Task.REGRESSION]
+    losses = [epoch["val_loss"] for epoch in epochs]
+    assert losses[kept] == min(losses)
+    assert kept < 2, "what was learnt at the higher rate is worse"
     pictures = np.stack([read_picture(sample.path) for sample in samples[12:]])
     true = np.array([(sample.valence, sample.arousal) for sample in samples[12:]], np.float32)
-    found = measured(Task.REGRESSION, true, np.asarray(chain(base, heads[Task.REGRESSION]).predict_on_batch(pictures)))
+    found = affect_measures(true, np.asarray(chain(base, heads[Task.REGRESSION]).predict_on_batch(pictures)))
     lacking = 1 - (found["val_ccc_valence"] + found["val_ccc_arousal"]) / 2
     assert lacking + found["val_loss"] == pytest.approx(min(losses), rel=1e-3)
 
@@ -138,8 +141,8 @@ def test_training_stops_where_nothing_gets_better_and_does_not_go_on_when_it_is_
             base, heads_of(base), recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz"
         )
 
-    assert len(tuned().epochs[Task.REGRESSION]) == 3
-    assert len(tuned().epochs[Task.REGRESSION]) == 3
+    assert len(tuned()[Task.REGRESSION].epochs) == 3
+    assert len(tuned()[Task.REGRESSION].epochs) == 3
 
 
 def test_weight_decay_takes_from_kernels_alone(tmp_path, samples):
@@ -169,7 +172,7 @@ def test_mixed_precision_trains_float32_weights_to_about_the_same(tmp_path, samp
         tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / one)
         layer = parts(base)[1].get_layer("Conv_1")
         assert layer.compute_dtype == layer.kernel.dtype == "float32"
-        return [epoch["loss"] for epoch in tuned.epochs[Task.REGRESSION]]
+        return [epoch["loss"] for epoch in tuned[Task.REGRESSION].epochs]
 
     expected, found = trained(TrainingPrecision.FLOAT32), trained(precision)
     assert found == pytest.approx(expected, rel=0.05)
@@ -215,8 +218,8 @@ def test_one_task_alone_is_trained_on_its_own_loss(tmp_path, samples, task):
     tuned = fine_tune(
         base, heads_of(base, [task]), recipe, samples[:12], samples[12:], seed=0, checkpoint=tmp_path / "c.npz"
     )
-    assert set(tuned.epochs) == {task}
-    assert np.isfinite(list(tuned.epochs[task][0].values())).all()
+    assert set(tuned) == {task}
+    assert np.isfinite(list(tuned[task].epochs[0].values())).all()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from pathlib import Path
 import keras, numpy as np
 from affect_contract.outputs import Task
 from affect_training.networks.heads import build_head
-from affect_training.loop.epochs import Examples, predict, train
+from affect_training.loop.batches import Examples
+from affect_training.loop.one_task import train_one_task
+from affect_training.loop.validation import predict
 from affect_training.recipes.recipe import STUDY_RECIPE
 from tests.unit.training_pictures import Features
 
@@ -33,7 +35,7 @@ for task, labels in ((Task.CLASSIFICATION, rows[:, :8].argmax(axis=1)), (Task.RE
     examples = Examples(Features(rows), labels)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "c.npz"
-        train(head, task, recipe, examples, examples, seed=0, checkpoint=checkpoint, description="t")
+        train_one_task(head, task, recipe, examples, examples, seed=0, checkpoint=checkpoint, description="t")
     answers[task] = predict(head, examples.inputs).tolist()
 print(json.dumps(answers))
 """
@@ -66,7 +68,7 @@ for layer in parts(base)[1].layers:
         layer.set_weights([array * 0 + value for array, value in zip(layer.get_weights(), (1, 0, 0, 1))])
 unfreeze(base, "Conv_1")
 tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:19], seed=0, checkpoint=Path(sys.argv[2]))
-print(json.dumps({"count": count, "epochs": tuned.epochs[Task.REGRESSION]}))
+print(json.dumps({"count": count, "epochs": tuned[Task.REGRESSION].epochs}))
 """
 
 

@@ -10,10 +10,11 @@ import pytest
 from affect_contract.outputs import Task
 from affect_training import devices
 from affect_training.errors import TrainingError
-from affect_training.loop import epochs
-from affect_training.loop.batches import Pictures, divisible, shuffled
-from affect_training.loop.epochs import Examples, evaluate, predict, train
-from affect_training.loop.targets import labels, weights
+from affect_training.loop import training_loop
+from affect_training.loop.batches import Examples, Pictures, divisible, shuffled
+from affect_training.loop.one_task import evaluate, train_one_task
+from affect_training.loop.tasks import TASKS
+from affect_training.loop.validation import predict
 from affect_training.networks.backbones import build_base
 from affect_training.networks.heads import build_head, chain
 from affect_training.networks.weights import Origin, Weights
@@ -34,7 +35,7 @@ def made_up(task: Task, count: int = 44, *, seed: int = 0) -> Examples:
 
 def head_after_training(folder: Path, task: Task = Task.CLASSIFICATION, *, seed: int = 0, recipe=RECIPE):
     head = build_head(task, FEATURES, recipe, seed=seed)
-    history = train(
+    history = train_one_task(
         head,
         task,
         recipe,
@@ -44,7 +45,7 @@ def head_after_training(folder: Path, task: Task = Task.CLASSIFICATION, *, seed:
         checkpoint=folder / "c.npz",
         description="t",
     )
-    return head, history
+    return head, history.epochs
 
 
 def equal(left: keras.Model, right: keras.Model) -> bool:
@@ -56,7 +57,8 @@ def test_a_head_learns_what_there_is_to_learn(task, tmp_path):
     recipe = replace(RECIPE, epochs=8, dropout=0.0)
     head = build_head(task, FEATURES, recipe, seed=0)
     sets = made_up(task, 400), made_up(task, 100, seed=1)
-    history = train(head, task, recipe, *sets, seed=0, checkpoint=tmp_path / "c.npz", description="t")
+    checkpoint = tmp_path / "c.npz"
+    history, _ = train_one_task(head, task, recipe, *sets, seed=0, checkpoint=checkpoint, description="t")
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert history[-1]["val_loss"] < history[0]["val_loss"]
 
@@ -87,11 +89,11 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(epoch_of_death, res
             raise Stopped
         return real(*args, epoch=epoch, **kwargs)
 
-    real = epochs._train_epoch
-    monkeypatch.setattr(epochs, "_train_epoch", dies)
+    real = training_loop._train_epoch
+    monkeypatch.setattr(training_loop, "_train_epoch", dies)
     with pytest.raises(Stopped):
         head_after_training(tmp_path / "torn", recipe=recipe)
-    monkeypatch.setattr(epochs, "_train_epoch", real)
+    monkeypatch.setattr(training_loop, "_train_epoch", real)
     resumed, continued = head_after_training(tmp_path / "torn", recipe=recipe)
     assert equal(undisturbed, resumed)
     assert [epoch["val_loss"] for epoch in continued] == [epoch["val_loss"] for epoch in history]
@@ -113,7 +115,7 @@ def test_the_training_loss_is_the_mean_over_pictures_and_not_over_batches(tmp_pa
     head = build_head(Task.REGRESSION, FEATURES, replace(RECIPE, dropout=0.0), seed=0)
     examples = made_up(Task.REGRESSION, 9)  # a batch of eight and a batch of one
     recipe = replace(RECIPE, epochs=1, learning_rate=1e-12, dropout=0.0)
-    history = train(
+    history, _ = train_one_task(
         head, Task.REGRESSION, recipe, examples, examples, seed=0, checkpoint=tmp_path / "c.npz", description="t"
     )
     assert history[0]["loss"] == pytest.approx(history[0]["val_loss"], rel=1e-5)
@@ -124,7 +126,7 @@ def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbo
     samples = write_samples(tmp_path / "pictures", 24)
     paths = [sample.path for sample in samples]
     base = build_base("mobilenet_v2", Weights(Origin.NONE))
-    targets = labels(task, samples)
+    targets = TASKS[task].labels(samples)
     recipe = replace(STUDY_RECIPE, epochs=2, batch_size=8, learning_rate=1e-2)
     answers = []
     features = Features(predict(base, Pictures(paths), batch_size=8))
@@ -134,7 +136,7 @@ def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbo
         head = build_head(task, features.rows.shape[1], recipe, seed=0)
         model = keras.Model(base.input, head(spread(base.output))) if behind else head
         inputs = Pictures(paths) if behind else Features(np.asarray(spread(features.rows)))
-        train(
+        train_one_task(
             model,
             task,
             recipe,
@@ -167,11 +169,12 @@ def test_every_epoch_has_its_own_order_that_holds_every_picture_once():
 
 def test_balanced_weights_give_every_expression_the_same_say():
     targets = np.array([0, 0, 0, 1])
-    balanced = weights(Task.CLASSIFICATION, ClassWeights.BALANCED, targets)
+    expression, affect = TASKS[Task.CLASSIFICATION], TASKS[Task.REGRESSION]
+    balanced = expression.weights(targets, ClassWeights.BALANCED)
     assert balanced is not None
     np.testing.assert_allclose(balanced, [2 / 3, 2 / 3, 2 / 3, 2])
-    assert weights(Task.CLASSIFICATION, ClassWeights.NONE, targets) is None
-    assert weights(Task.REGRESSION, ClassWeights.BALANCED, targets) is None
+    assert expression.weights(targets, ClassWeights.NONE) is None
+    assert affect.weights(targets, ClassWeights.BALANCED) is None
 
 
 def test_what_cannot_be_divided_among_the_accelerators_is_left_out_of_the_last_batch():

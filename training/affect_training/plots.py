@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from affect_contract.backbones import BACKBONES
 from affect_contract.outputs import SCALARS, Task
-from affect_training.loop.epochs import Epoch
+from affect_training.loop.validation import Epoch
 
 _LOSS_LABEL: Final = {Task.CLASSIFICATION: "cross-entropy", Task.REGRESSION: "mean squared error"}
 _SCORE: Final = {

@@ -9,7 +9,7 @@ from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
 from affect_training import devices
 from affect_training.errors import TrainingError
-from affect_training.loop.targets import usable
+from affect_training.loop.tasks import usable
 from affect_training.networks.joint import require_layer
 from affect_training.recipes.recipe import FineTuning, Recipe, Watched
 

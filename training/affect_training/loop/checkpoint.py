@@ -11,19 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affect_contract.atomic_files import write_atomically
+from affect_training.loop.validation import Epoch
 
 _HISTORY: Final = "history"
 _BEST: Final = "best"
-
-
-def least_loss(epoch: dict[str, float]) -> float:
-    """How good an epoch is by its validation loss: more is better."""
-    return -epoch["val_loss"]
-
-
-def best(history: Sequence[dict[str, float]], score: Callable[[dict[str, float]], float] = least_loss) -> int:
-    """Which epoch is the best, as an index; of several alike the last."""
-    return max(range(len(history)), key=lambda number: (score(history[number]), number))
 
 
 class Checkpoint:
@@ -32,16 +23,16 @@ class Checkpoint:
     Args:
         path: the file.
         model: the model, its optimizer built.
-        score: how good an epoch is; more is better.
+        best: finds the index of the best epoch in a history.
     """
 
-    def __init__(self, path: Path, model: keras.Model, score: Callable[[dict[str, float]], float] = least_loss) -> None:
+    def __init__(self, path: Path, model: keras.Model, best: Callable[[Sequence[Epoch]], int]) -> None:
         self._path = path
         self._model = model
-        self._score = score
-        self._best: list[NDArray[Any]] = model.get_weights()
+        self._best_epoch = best
+        self._best_weights: list[NDArray[Any]] = model.get_weights()
 
-    def restore(self) -> list[dict[str, float]]:
+    def restore(self) -> list[Epoch]:
         """Bring the model back to its last saved epoch.
 
         Returns:
@@ -51,25 +42,25 @@ class Checkpoint:
             return []
         with np.load(self._path, allow_pickle=False) as arrays:
             self._model.set_weights(_unnumbered(arrays, "weight"))
-            self._best = _unnumbered(arrays, _BEST)
+            self._best_weights = _unnumbered(arrays, _BEST)
             for variable, value in zip(self._model.optimizer.variables, _unnumbered(arrays, "optimizer"), strict=True):
                 variable.assign(value)
-            history: list[dict[str, float]] = json.loads(str(arrays[_HISTORY]))
+            history: list[Epoch] = json.loads(str(arrays[_HISTORY]))
         return history
 
-    def save(self, history: list[dict[str, float]], measured: list[NDArray[Any]] | None = None) -> None:
+    def save(self, history: list[Epoch], measured: list[NDArray[Any]] | None = None) -> None:
         """Replace what was saved by the model as it is now.
 
         Args:
             history: the measures of all epochs.
             measured: the weights that the last of them was measured with, where they are not the model's own.
         """
-        if best(history, self._score) == len(history) - 1:
-            self._best = self._model.get_weights() if measured is None else measured
+        if self._best_epoch(history) == len(history) - 1:
+            self._best_weights = self._model.get_weights() if measured is None else measured
         optimizer = [keras.ops.convert_to_numpy(variable) for variable in self._model.optimizer.variables]
         arrays = {
             **_numbered(self._model.get_weights(), "weight"),
-            **_numbered(self._best, _BEST),
+            **_numbered(self._best_weights, _BEST),
             **_numbered(optimizer, "optimizer"),
             _HISTORY: np.array(json.dumps(history)),
         }
@@ -80,7 +71,7 @@ class Checkpoint:
 
     def restore_best(self) -> None:
         """Give the model the weights of the best epoch."""
-        self._model.set_weights(self._best)
+        self._model.set_weights(self._best_weights)
 
 
 def _numbered(arrays: list[NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

@@ -45,9 +45,9 @@ class AffectLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """One loss for the batch, a scalar."""
-        known = y_true[:, 2:]
+        known = y_true[:, -1:]
         share = known / (ops.sum(known) + _EPSILON)
-        true, predicted = y_true[:, :2], y_pred
+        true, predicted = y_true[:, :-1], y_pred
         true_mean, predicted_mean = ops.sum(true * share, axis=0), ops.sum(predicted * share, axis=0)
         covariance = ops.sum((true - true_mean) * (predicted - predicted_mean) * share, axis=0)
         variances = ops.sum(((true - true_mean) ** 2 + (predicted - predicted_mean) ** 2) * share, axis=0)

@@ -10,7 +10,7 @@ import numpy as np
 from affect_contract.outputs import Task
 from affect_contract.preprocess import SHAPE
 from affect_training.errors import TrainingError
-from affect_training.loop.losses import AffectLoss, SmoothedCrossEntropy
+from affect_training.loop.tasks import TASKS
 from affect_training.networks.backbones import parts
 from affect_training.networks.folding import folded
 from affect_training.recipes.recipe import FineTuning, TrainingPrecision
@@ -74,22 +74,12 @@ def computing_in(precision: TrainingPrecision, base: keras.Model) -> Iterator[No
 
 def compile_joint(model: JointNetwork | keras.Model, tasks: Sequence[Task], recipe: FineTuning) -> None:
     """Give a network with an output for each task its losses, measures and optimizer."""
-    losses = {
-        Task.CLASSIFICATION: SmoothedCrossEntropy(recipe.label_smoothing),
-        Task.REGRESSION: AffectLoss(recipe.concordance, recipe.squared_error),
-    }
-    measures = {
-        Task.CLASSIFICATION: [keras.metrics.CategoricalAccuracy(name="accuracy")],
-        Task.REGRESSION: [],
-    }
+    trained = {task.value: TASKS[task] for task in tasks}
     model.compile(
         _optimizer(recipe),
-        loss={task.value: losses[task] for task in tasks},
-        loss_weights={
-            task.value: recipe.classification if task is Task.CLASSIFICATION and len(tasks) > 1 else 1.0
-            for task in tasks
-        },
-        metrics={task.value: measures[task] for task in tasks},
+        loss={name: task.joint_loss(recipe) for name, task in trained.items()},
+        loss_weights={name: task.joint_weight(recipe) if len(tasks) > 1 else 1.0 for name, task in trained.items()},
+        metrics={name: task.joint_metrics for name, task in trained.items()},
         # XLA's convolutions on a processor are several times slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )

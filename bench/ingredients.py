@@ -5,7 +5,7 @@ from the unchanged recipe have 95 % intervals from a paired bootstrap over the p
 how much chance alone changes. Work is measured in CPU seconds, which other processes on the machine hardly affect. An
 interrupted call can be repeated: variants that are trained already are not trained again.
 
-    python bench/ablation.py --data DIR --weights DIR --out DIR [--epochs 8] [--only NAME,NAME]
+    python bench/ingredients.py --data DIR --weights DIR --out DIR [--epochs 8] [--only NAME,NAME]
 """
 
 import argparse

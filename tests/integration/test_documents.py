@@ -17,6 +17,7 @@ import pytest
 from affect_contract.proto.affect.v1 import affect_pb2
 from affect_contract.schemas import Prediction
 from affect_testbed.model_server.process import free_port, server_command
+from affect_testbed.tiny_backbone import LAST_CONVOLUTION
 from tests.conftest import ROOT, command
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -57,9 +58,12 @@ class Reader:
         training = tools / "affect-train"
         training.write_text(f'#!/bin/sh\nexec {sys.executable} -m affect_testbed.quick_training "$@"\n')
         training.chmod(0o755)
-        (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        activate = folder / ".venv" / "bin" / "activate"
+        activate.parent.mkdir(parents=True)
+        activate.write_text(f"export PATH='{path}'\n")
         self._environment = os.environ | {
-            "PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": path,
             "AFFECT_HTTP_PORT": str(self._ports[8080]),
             "AFFECT_GRPC_PORT": str(self._ports[9090]),
             "AFFECT_DRAIN_DELAY_S": "0",
@@ -98,6 +102,7 @@ class Reader:
 
     def _quick(self, script: str) -> str:
         script = script.replace("--count 800", "--count 48")
+        script = script.replace("block_6_expand", LAST_CONVOLUTION)
         script = script.replace("affect-train ", "affect-train --weights none --epochs 1 --cache cache ")
         script = script.replace("curl ", "curl --fail --silent --show-error ")
         asks_the_default = re.compile(r"^(affect-predict (?!.*--models).*?)( +#.*)?$", re.MULTILINE)

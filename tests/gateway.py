@@ -1,4 +1,4 @@
-"""The gateway in-process over a backend that does as it is told."""
+"""The gateway in-process, over a fake backend whose answers, failures and delays a test sets."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ from affect_serving.settings import Settings
 
 
 class FakeBackend:
-    """Answers by the mean colour of each picture; fails, or waits, when told to."""
+    """Answers by the mean brightness of each picture; a test may set a failure or a delay."""
 
     def __init__(self, catalog: Catalog | None = None) -> None:
         self.catalogue: Catalog = catalog or {fused("mobilenet_v2"): (Version(1, AVAILABLE, ("stable",)),)}

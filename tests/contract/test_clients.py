@@ -1,4 +1,4 @@
-"""The same promises from every client, hence on both surfaces of the gateway: one suite over all four."""
+"""The clients: one suite for all four, hence for both APIs of the gateway."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ def kind(request):
 
 @pytest.fixture
 def ask(kind, urls):
-    """Call a method of a client of this kind."""
+    """Return a function that calls a method of a client of this kind."""
 
     def call(method, *arguments, options=None, **choice):
         client = kind(getattr(urls, KINDS[kind]), **{"retries": 0, **(options or {})})
@@ -107,12 +107,12 @@ def hostile_pictures():
 
 @pytest.mark.parametrize("name", hostile_pictures())
 def test_http_and_grpc_give_the_same_error_for_the_same_picture(urls, name):
-    told = []
+    types = []
     for client in (Client(urls.http), GrpcClient(urls.rpc)):
         with client, pytest.raises((InvalidImage, TooLarge)) as caught:
             client.predict(hostile_pictures()[name])
-        told.append(type(caught.value))
-    assert told[0] is told[1]
+        types.append(type(caught.value))
+    assert types[0] is types[1]
 
 
 @pytest.mark.parametrize("choice", [{"backbone": "nonsense"}, {"version": 7}, {"label": "canary"}])
@@ -122,7 +122,7 @@ def test_what_is_not_served_is_unknown(ask, choice):
 
 
 @pytest.mark.parametrize("version", [0, -3])
-def test_a_version_that_cannot_be_is_told_in_the_same_sentence(ask, version):
+def test_an_impossible_version_is_reported_in_the_same_words_by_every_client(ask, version):
     with pytest.raises(AffectError, match=f"version {version} cannot be"):
         ask("predict", JPEG, version=version)
 
@@ -138,7 +138,7 @@ def test_a_fault_reaches_the_caller_as_itself(ask, backend, code):
     assert caught.value.retry_after_s == 3
 
 
-def test_an_unforeseen_error_is_internal_and_says_nothing_of_its_inside(ask, backend):
+def test_an_unforeseen_error_is_internal_and_reveals_nothing(ask, backend):
     backend.failure = RuntimeError("a secret")
     with pytest.raises(AffectError) as caught:
         ask("predict", JPEG)
@@ -153,7 +153,7 @@ def test_a_task_that_is_not_served_is_none(ask, backend):
     assert answer.valence is not None
 
 
-def test_a_version_or_a_label_is_passed_on(ask, backend):
+def test_a_version_or_a_label_selects_the_model(ask, backend):
     backend.catalogue = {
         fused("mobilenet_v2"): (Version(1, AVAILABLE, ("stable",)), Version(2, AVAILABLE, ("canary",)))
     }
@@ -162,7 +162,7 @@ def test_a_version_or_a_label_is_passed_on(ask, backend):
     assert ask("predict", JPEG, label="canary").model.versions == {"mobilenet_v2_affect": 2}
 
 
-def test_the_time_given_ends_the_call_and_the_work(ask, backend):
+def test_a_timeout_ends_the_call_and_its_work(ask, backend):
     backend.delay_s = 30
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded):
@@ -174,14 +174,14 @@ def test_the_time_given_ends_the_call_and_the_work(ask, backend):
     assert backend.stopped
 
 
-def test_what_passes_is_asked_again(ask, backend, kind):
+def test_a_transient_error_is_retried(ask, backend, kind):
     failures = iter([Overloaded("on purpose"), Overloaded("on purpose")])
     backend.before = lambda: raise_next(failures)
     assert ask("predict", JPEG, options={"retries": 2}).valence is not None
     assert len(backend.asked) == 3
 
 
-def test_what_does_not_pass_is_asked_once(ask, backend):
+def test_a_permanent_error_is_not_retried(ask, backend):
     backend.failure = InvalidImage("on purpose")
     with pytest.raises(InvalidImage):
         ask("predict", JPEG, options={"retries": 5})
@@ -210,7 +210,7 @@ def test_many_pictures_come_back_in_order_each_with_its_answer_or_its_error(ask,
     assert [answer.outcome.valence for answer in answers[8:12]] == [answer.valence for answer in alone]
 
 
-def test_many_pictures_are_taken_as_they_are_needed(kind, urls, backend):
+def test_predict_many_takes_pictures_only_as_they_are_needed(kind, urls, backend):
     taken = 0
 
     def endless():
@@ -247,11 +247,11 @@ def test_reading_a_file_does_not_hold_up_the_event_loop(kind, urls, tmp_path):
     async def run():
         async with kind(getattr(urls, KINDS[kind])) as client:
             answer = asyncio.create_task(client.predict(pipe))
-            # Whoever reads the pipe waits for this loop to write it.
+            # The reader of the pipe waits until this event loop writes to it.
             await written(pipe, answer)
             return await answer
 
-    # Were it the loop that reads, nobody but this would end it.
+    # If the event loop itself read the file, only this would end the test.
     watchdog = threading.Timer(10, pipe.write_bytes, [b"too late"])
     watchdog.start()
     assert asyncio.run(run()).valence is not None
@@ -281,14 +281,14 @@ async def written(pipe, reading):
     ],
     ids=["both", "0", "2**63", "2**64+1", "no UTF-8"],
 )
-def test_a_choice_that_cannot_be_is_an_invalid_request_on_every_surface(ask, choice):
+def test_impossible_options_are_an_invalid_request_for_every_client(ask, choice):
     with pytest.raises(InvalidRequest):
         ask("predict", JPEG, **choice)
     (answered,) = ask("predict_many", [JPEG], **choice)
     assert isinstance(answered.outcome, InvalidRequest)
 
 
-def test_the_largest_version_there_could_be_is_only_unknown(ask):
+def test_the_largest_possible_version_is_valid_but_unknown(ask):
     with pytest.raises(UnknownModel):
         ask("predict", JPEG, version=2**63 - 1)
 
@@ -301,15 +301,15 @@ def test_progress_goes_to_stderr(ask, capsys):
     assert "failed=1" in printed.err
 
 
-def test_nothing_there_is_unreachable_and_says_what_to_do(kind):
+def test_a_port_without_a_service_is_unreachable_and_the_error_says_what_to_do(kind):
     scheme = KINDS[kind].replace("rpc", "grpc")
     with pytest.raises(ServiceUnreachable, match="affect-serve") as caught:
         called(kind(f"{scheme}://127.0.0.1:{free_port()}", retries=0, timeout_s=5), "predict", JPEG)
     assert caught.value.never_connected
 
 
-def test_another_service_there_is_unreachable(kind, urls):
-    """The other surface's port stands for a service of another make."""
+def test_a_port_of_another_service_is_unreachable(kind, urls):
+    """The port of the gateway's other API stands in for another service."""
     scheme = KINDS[kind].replace("rpc", "grpc")
     other = urls.rpc if KINDS[kind] == "http" else urls.http
     address = other.partition("://")[2]
@@ -317,7 +317,7 @@ def test_another_service_there_is_unreachable(kind, urls):
         called(kind(f"{scheme}://{address}", retries=0, timeout_s=5), "predict", JPEG)
 
 
-def test_a_connection_that_never_came_about_is_tried_again(kind):
+def test_a_connection_that_was_never_made_is_retried(kind):
     scheme = KINDS[kind].replace("rpc", "grpc")
     started = time.monotonic()
     with pytest.raises(ServiceUnreachable):

@@ -1,4 +1,4 @@
-"""Who is refused for want of room costs next to nothing, and is told the same as ever."""
+"""Early refusals: a full gateway refuses requests at next to no cost, with the same answers as ever."""
 
 import asyncio
 import hashlib
@@ -23,21 +23,21 @@ GET_LIVEZ = b"GET /livez HTTP/1.1\r\nHost: gateway\r\n\r\n"
 
 
 class HeldBackend(FakeBackend):
-    """Answers once it is let."""
+    """A backend that answers once it is released."""
 
     def __init__(self):
         super().__init__()
-        self.let = threading.Event()
+        self.released = threading.Event()
 
     async def run(self, *arguments, **options):
-        while not self.let.is_set():
+        while not self.released.is_set():
             await asyncio.sleep(0.01)
         return await super().run(*arguments, **options)
 
 
 @contextmanager
 def full_gateway(**settings):
-    """The URL of a gateway that works on a picture, has another that waits, and no room for more."""
+    """The URL of a gateway with one picture in work, another waiting, and no room for more."""
     backend = HeldBackend()
     with listening_gateway(backend, max_in_flight=1, max_queued=1, deadline_ms=600_000, **settings) as urls:
 
@@ -55,7 +55,7 @@ def full_gateway(**settings):
                 time.sleep(0.01)
             yield urls.http
         finally:
-            backend.let.set()
+            backend.released.set()
             for one in inside:
                 one.join()
 
@@ -66,7 +66,7 @@ def post(*headers, version="1.1", body=JPEG):
 
 
 def answers(url, *sent, most=None):
-    """Status, headers and body of each answer on one connection, to whose end it is read, or to ``most`` answers."""
+    """The status, headers and body of each answer on one connection, up to its end or up to ``most`` answers."""
     address, found = httpx.URL(url), []
     with socket.create_connection((address.host, address.port), PATIENCE_S) as line, line.makefile("rb") as file:
         for piece in sent:
@@ -82,16 +82,16 @@ def iter_head(file):
         yield line
 
 
-def test_the_application_is_not_even_asked():
-    async def not_asked(*_):
-        raise AssertionError("a task was made for a request that has no place")
+def test_a_refusal_does_not_call_the_application():
+    async def not_called(*_):
+        raise AssertionError("the application was called for a request that is refused")
 
-    with full_gateway() as url, patch.object(HttpGate, "__call__", not_asked):
+    with full_gateway() as url, patch.object(HttpGate, "__call__", not_called):
         ((status, _, body),) = answers(url, post(), most=1)
     assert (status, json.loads(body)["code"]) == (429, "overloaded")
 
 
-def test_the_answer_is_that_of_every_refusal():
+def test_an_early_refusal_has_the_same_answer_as_a_later_one():
     with full_gateway() as url:
         ((status, early, body),) = answers(url, post("X-Request-Id: mine"), most=1)
         with patch.object(HttpGate, "refusal", lambda *_: None):
@@ -104,7 +104,7 @@ def test_the_answer_is_that_of_every_refusal():
     assert dict(early.items()) | date == dict(late.headers.items()) | date
 
 
-def test_it_is_counted_and_logged_under_its_id(caplog):
+def test_a_refusal_is_counted_and_logged_with_its_request_id(caplog):
     caplog.set_level("INFO", "affect.access")
     with full_gateway(access_log_sample=1.0) as url:
         answers(url, post("X-Request-Id: mine"), most=1)
@@ -115,14 +115,14 @@ def test_it_is_counted_and_logged_under_its_id(caplog):
     assert line.endswith("request mine")
 
 
-def test_the_connection_is_good_for_what_comes_next_however_the_body_comes():
+def test_the_connection_serves_the_next_request_however_the_refused_body_arrives():
     head = post(body=b"")
     with full_gateway() as url:
         found = answers(url, post() * 2, head, JPEG[:50], JPEG[50:], post() + GET_LIVEZ, most=5)
     assert [status for status, _, _ in found] == [429] * 4 + [200]
 
 
-def test_thousands_at_once_on_one_connection_are_each_answered_in_turn():
+def test_thousands_of_pipelined_requests_are_answered_in_turn():
     chunk = post("Content-Type: image/jpeg", body=b"").replace(str(len(JPEG)).encode(), b"0")
     with full_gateway() as url:
         found = answers(url, GET_LIVEZ + chunk * 3_000 + GET_LIVEZ, most=3_002)
@@ -130,13 +130,13 @@ def test_thousands_at_once_on_one_connection_are_each_answered_in_turn():
 
 
 @pytest.mark.parametrize(("sent", "connection"), [(post(version="1.0"), "close"), (post("Connection: close"), "close")])
-def test_a_connection_that_ends_with_its_answer_does_so(sent, connection):
+def test_a_connection_that_is_to_be_closed_is_closed_after_the_refusal(sent, connection):
     with full_gateway() as url:
         ((status, headers, _),) = answers(url, sent)
     assert (status, headers["Connection"]) == (429, connection)
 
 
-def test_what_comes_after_a_last_answer_is_nobodys_business():
+def test_requests_after_the_last_answer_of_a_connection_are_ignored():
     with full_gateway() as url:
         assert len(answers(url, post("Connection: close") + post() + GET_LIVEZ)) == 1
         metrics = httpx.get(f"{url}/metrics").text
@@ -144,7 +144,7 @@ def test_what_comes_after_a_last_answer_is_nobodys_business():
     assert 'route="/livez"' not in metrics
 
 
-def test_who_does_not_read_the_answers_is_not_read_either():
+def test_a_sender_that_does_not_read_answers_is_no_longer_read():
     small = b"POST /predict HTTP/1.1\r\nContent-Length: 0\r\n\r\n" * 1_000
     with full_gateway() as url:
         address = httpx.URL(url)
@@ -155,20 +155,20 @@ def test_who_does_not_read_the_answers_is_not_read_either():
 
 
 @pytest.mark.parametrize("header", [f"Affect-Timeout-Ms: 1{'0' * 400}", "Affect-Timeout-Ms: 86400001"])
-def test_a_time_that_is_none_is_told_so_whether_there_is_room_or_not(header):
+def test_an_invalid_timeout_is_reported_whether_or_not_there_is_room(header):
     with full_gateway() as url:
         ((status, _, body),) = answers(url, post(header), most=1)
     assert (status, json.loads(body)["code"]) == (422, "invalid_request")
 
 
-def test_a_size_with_thousands_of_digits_is_a_size():
+def test_a_content_length_with_thousands_of_digits_is_understood():
     with full_gateway() as url:
         sent = post().replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5_000)
         ((status, _, _),) = answers(url, sent, most=1)
     assert status == 429
 
 
-def test_a_wrong_key_is_told_so_whether_there_is_room_or_not(tmp_path):
+def test_a_wrong_key_is_reported_whether_or_not_there_is_room(tmp_path):
     (tmp_path / "keys").write_text(f"alice:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
     with full_gateway(api_keys_file=tmp_path / "keys") as url:
         refused, full = answers(url, post(), post(f"Authorization: Bearer {KEY}"), most=2)
@@ -176,14 +176,14 @@ def test_a_wrong_key_is_told_so_whether_there_is_room_or_not(tmp_path):
     assert full[0] == 429
 
 
-def test_a_body_that_is_too_large_is_told_so_whether_there_is_room_or_not():
+def test_a_body_that_is_too_large_is_reported_whether_or_not_there_is_room():
     with full_gateway(max_image_bytes=len(JPEG)) as url:
         sent = f"POST /predict HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(JPEG) + 1}\r\n\r\n".encode()
         ((status, _, body),) = answers(url, sent, most=1)
     assert (status, json.loads(body)["code"]) == (413, "too_large")
 
 
-def test_a_page_of_another_origin_gets_to_read_it():
+def test_a_page_of_another_origin_can_read_the_refusal():
     with full_gateway(cors_origins="https://example.org") as url:
         ((status, headers, _),) = answers(url, post("Origin: https://example.org"), most=1)
     assert (status, headers["Access-Control-Allow-Origin"]) == (429, "https://example.org")

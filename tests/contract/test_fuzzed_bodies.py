@@ -1,4 +1,4 @@
-"""Bodies and messages that are made worse at random, through the whole gateway; AFFECT_FUZZ=400 sends 100,000."""
+"""Bodies and messages with random damage, through the whole gateway; AFFECT_FUZZ=400 sends 100,000 of them."""
 
 import asyncio
 import logging
@@ -27,8 +27,8 @@ KINDS = [
 ]  # fmt: skip
 
 
-async def test_no_body_brings_an_error_of_the_service_a_hang_or_a_leak(caplog):
-    caplog.set_level(logging.ERROR)  # records that are kept make each garbage collection longer
+async def test_no_body_causes_an_error_of_the_service_a_hang_or_a_leak(caplog):
+    caplog.set_level(logging.ERROR)  # every record that is kept makes garbage collection slower
     rng = random.Random(0)
     seeds = {name: TARGETS[name].seeds() for _, _, name in KINDS}
     process = psutil.Process()
@@ -53,7 +53,7 @@ async def test_no_body_brings_an_error_of_the_service_a_hang_or_a_leak(caplog):
 
 
 @pytest.mark.parametrize("method", ["Predict", "PredictStream"])
-async def test_no_message_brings_down_the_grpc_side(method):
+async def test_no_message_brings_the_grpc_api_down(method):
     rng = random.Random(1)
     seeds = TARGETS["rpc"].seeds()
     wrong = {FAULTS[code].grpc for code in ErrorCode if FAULTS[code].http < 500} | {

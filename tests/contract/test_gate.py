@@ -1,4 +1,4 @@
-"""What is decided before a body is read, alike on both surfaces: keys, sizes, admission, time."""
+"""The checks before a request's body is read, alike over HTTP and gRPC: keys, sizes, admission and time limits."""
 
 import asyncio
 import hashlib
@@ -35,7 +35,7 @@ def keys(tmp_path):
 
 @asynccontextmanager
 async def both(backend=None, **settings):
-    """An HTTP client and a gRPC stub of one gateway."""
+    """An HTTP client and a gRPC stub for one gateway."""
     chosen = Settings(models="unused", grpc_port=0, **settings)
     async with (
         bound_server(chosen) as (server, port),
@@ -77,14 +77,14 @@ async def outcome_over_rpc(stub, headers):
         ("Bearer " + "x" * 4000, "unauthorized"),
     ],
 )
-async def test_a_key_opens_both_surfaces_and_nothing_else_does(keys, authorization, code):
+async def test_only_an_accepted_key_opens_both_apis(keys, authorization, code):
     headers = {} if authorization is None else {"Authorization": authorization}
     async with both(api_keys_file=keys) as (http, stub):
         assert await outcome_over_http(http, headers) == code
         assert await outcome_over_rpc(stub, headers) == code
 
 
-async def test_who_only_looks_whether_the_gateway_lives_needs_no_key(keys):
+async def test_probes_metrics_and_the_openapi_document_need_no_key(keys):
     async with both(api_keys_file=keys) as (http, _):
         for path in ("/livez", "/readyz", "/metrics", "/openapi.json"):
             assert (await http.get(path)).status_code == 200
@@ -150,7 +150,7 @@ async def test_keys_change_without_a_restart_and_a_broken_file_keeps_the_old_one
         assert not await opens(KEY)
 
 
-async def test_the_file_of_keys_is_followed_while_the_gateway_runs(keys):
+async def test_the_file_of_keys_is_reloaded_while_the_gateway_runs(keys):
     async with both(api_keys_file=keys) as (http, _):
         keys.write_text(f"bob:{hashlib.sha256(REVOKED.encode()).hexdigest()}\n")
         async with asyncio.timeout(30):
@@ -159,7 +159,7 @@ async def test_the_file_of_keys_is_followed_while_the_gateway_runs(keys):
         assert await outcome_over_http(http, {"Authorization": f"Bearer {KEY}"}) == "unauthorized"
 
 
-async def test_both_surfaces_share_one_bound_and_whoever_is_too_many_is_told_at_once_when_to_come_back():
+async def test_both_apis_share_one_limit_and_refuse_at_once_with_a_time_to_retry_after():
     backend = FakeBackend()
     backend.delay_s = 60
     async with both(backend, max_in_flight=1, max_queued=1) as (http, stub):
@@ -196,7 +196,7 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-async def test_the_size_that_is_declared_is_refused_before_anything_is_read():
+async def test_a_declared_size_over_the_limit_is_refused_before_the_body_is_read():
     async def unread():
         raise AssertionError("the body was read")
         yield b""
@@ -220,7 +220,7 @@ def connection(url):
 
 
 def answer(line):
-    """All that comes until the other side ends it."""
+    """The bytes that come until the other side closes the connection."""
     received = b""
     while piece := line.recv(65536):
         received += piece
@@ -228,7 +228,7 @@ def answer(line):
 
 
 def one_answer(line):
-    """The status line of the next answer, which is read whole."""
+    """The status of the next answer, which is read to its end."""
     response = HTTPResponse(line)
     response.begin()
     response.read()
@@ -243,7 +243,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: gateway\r\nContent-Length: %d\r\n\r\n" 
     [b"", b"POST /predict HTTP/1.1\r\nHost: ga", HEAD + JPEG[:100]],
     ids=["nothing", "half a head", "half a body"],
 )
-def test_who_sends_too_slowly_is_cut_off(sent):
+def test_a_sender_that_is_too_slow_is_cut_off(sent):
     with listening_gateway(FakeBackend(), body_timeout_s=0.3) as urls, connection(urls.http) as line:
         line.sendall(sent)
         received = answer(line)
@@ -273,7 +273,7 @@ def test_an_early_answer_leaves_the_connection_usable_when_the_rest_of_the_body_
         assert one_answer(line) == 200
 
 
-def test_what_comes_without_end_after_an_early_answer_is_cut_off():
+def test_an_endless_body_after_an_early_answer_is_cut_off():
     with listening_gateway(FakeBackend()) as urls, connection(urls.http) as line:
         line.sendall(b"POST /predict HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n")
         piece = b"10000\r\n" + bytes(0x10000) + b"\r\n"
@@ -283,7 +283,7 @@ def test_what_comes_without_end_after_an_early_answer_is_cut_off():
 
 
 @pytest.mark.parametrize("sent", [HEAD, HEAD + JPEG[:10]], ids=["head", "begin of a body"])
-def test_slow_senders_keep_nobody_out(sent):
+def test_slow_senders_block_nobody(sent):
     with listening_gateway(FakeBackend(), max_in_flight=2, max_queued=2, body_timeout_s=60) as urls:
         lines = [socket.create_connection((httpx.URL(urls.http).host, httpx.URL(urls.http).port)) for _ in range(30)]
         try:
@@ -291,7 +291,7 @@ def test_slow_senders_keep_nobody_out(sent):
                 line.sendall(sent)
             with httpx.Client(base_url=urls.http) as client:
                 ends = time.monotonic() + 30
-                while client.post("/predict", content=JPEG).status_code != 200:  # until the slow ones step aside
+                while client.post("/predict", content=JPEG).status_code != 200:  # until slow ones give places back
                     assert time.monotonic() < ends
                 assert {client.post("/predict", content=JPEG).status_code for _ in range(20)} == {200}
         finally:
@@ -299,7 +299,7 @@ def test_slow_senders_keep_nobody_out(sent):
                 line.close()
 
 
-def test_connections_beyond_the_limit_may_only_ask_whether_the_gateway_lives():
+def test_connections_beyond_the_limit_may_only_ask_for_the_gateways_state():
     with listening_gateway(FakeBackend(), max_connections=2) as urls:
         with connection(urls.http), connection(urls.http), httpx.Client(base_url=urls.http) as client:
             assert client.get("/livez").status_code == 200
@@ -307,12 +307,12 @@ def test_connections_beyond_the_limit_may_only_ask_whether_the_gateway_lives():
             assert (refused.status_code, refused.headers["Connection"]) == (429, "close")
             assert "too many connections" in refused.json()["detail"]
         deadline = time.monotonic() + 30
-        while httpx.post(f"{urls.http}/predict", content=JPEG).status_code != 200:  # until their ends are noticed
+        while httpx.post(f"{urls.http}/predict", content=JPEG).status_code != 200:  # until it notices the closing
             assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize(("how", "code"), [("slowly", "deadline_exceeded"), ("not", "invalid_request")])
-async def test_a_message_that_does_not_come_is_not_waited_for_over_grpc_either(how, code):
+async def test_a_grpc_call_without_a_message_in_time_is_ended(how, code):
     never = asyncio.Event()
 
     async def no_message():
@@ -329,7 +329,7 @@ async def test_a_message_that_does_not_come_is_not_waited_for_over_grpc_either(h
         assert http.gateway.metrics.registry.get_sample_value("affect_requests_queued") == 0
 
 
-async def test_calls_without_a_message_keep_nobody_out_on_either_surface():
+async def test_calls_without_a_message_block_nobody_on_either_api():
     never = asyncio.Event()
 
     async def no_message():

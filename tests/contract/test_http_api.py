@@ -1,4 +1,4 @@
-"""The HTTP API: what goes in, what comes out, and what every kind of bad input gets."""
+"""The HTTP API: its requests, its answers, and the error for every kind of bad input."""
 
 import asyncio
 import base64
@@ -126,14 +126,14 @@ BAD_REQUESTS = {
 
 
 @pytest.mark.parametrize("name", BAD_REQUESTS)
-async def test_bad_input_gets_its_code_and_a_sentence_and_the_gateway_goes_on(name):
+async def test_bad_input_gets_its_code_and_a_sentence_and_the_gateway_keeps_serving(name):
     request, code, sentence = BAD_REQUESTS[name]
     async with gateway() as client:
         assert sentence in problem(await client.post("/predict", **request), ErrorCode(code)).detail
         assert (await client.post("/predict", content=JPEG)).status_code == 200
 
 
-async def test_a_body_is_refused_while_it_comes_when_nobody_said_how_long_it_is():
+async def test_a_body_of_undeclared_size_is_refused_as_soon_as_it_is_too_large():
     sent = 0
 
     async def endless():
@@ -147,7 +147,7 @@ async def test_a_body_is_refused_while_it_comes_when_nobody_said_how_long_it_is(
     assert sent <= 12 * 2**20
 
 
-async def test_one_bad_picture_never_spoils_a_batch():
+async def test_one_bad_picture_fails_alone_in_a_batch():
     files = [("images", picture) for picture in (JPEG, b"text", DARK, animated("WEBP"), PNG)]
     async with gateway() as client:
         batch = BatchPrediction.model_validate_json((await client.post("/predict/batch", files=files)).content)
@@ -159,7 +159,7 @@ async def test_one_bad_picture_never_spoils_a_batch():
     assert batch.results[1].error.code is ErrorCode.INVALID_IMAGE
 
 
-async def test_a_batch_of_bad_pictures_alone_still_gets_its_results():
+async def test_a_batch_of_only_bad_pictures_still_gets_its_results():
     async with gateway() as client:
         response = await client.post("/predict/batch", files=[("images", b"a"), ("images", b"b")])
     assert [result["error"]["code"] for result in response.json()["results"]] == ["invalid_image"] * 2
@@ -190,7 +190,7 @@ async def test_a_fault_reaches_the_caller_as_itself(code):
     assert response.headers["Retry-After"] == "2"
 
 
-async def test_an_unforeseen_error_is_internal_and_tells_nothing_of_itself(caplog):
+async def test_an_unforeseen_error_is_internal_and_reveals_nothing(caplog):
     backend = FakeBackend()
     backend.failure = ZeroDivisionError("secret")
     async with gateway(backend) as client:
@@ -202,7 +202,7 @@ async def test_an_unforeseen_error_is_internal_and_tells_nothing_of_itself(caplo
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-async def test_answers_that_are_no_numbers_are_a_fault_of_the_model(value):
+async def test_model_outputs_that_are_not_finite_are_a_backend_error(value):
     backend = FakeBackend()
     backend.spoil = value
     async with gateway(backend) as client:
@@ -210,7 +210,7 @@ async def test_answers_that_are_no_numbers_are_a_fault_of_the_model(value):
 
 
 @pytest.mark.parametrize("how", ["header", "setting"])
-async def test_a_request_whose_time_is_up_is_answered_and_its_work_stopped(how):
+async def test_a_request_past_its_deadline_is_answered_and_its_work_stopped(how):
     backend = FakeBackend()
     backend.delay_s = 60
     headers = {"Affect-Timeout-Ms": "400"} if how == "header" else {}
@@ -219,7 +219,7 @@ async def test_a_request_whose_time_is_up_is_answered_and_its_work_stopped(how):
     assert backend.stopped == 1
 
 
-async def test_the_pair_answers_at_once_where_there_is_no_fused_model():
+async def test_the_models_of_a_pair_run_side_by_side_where_there_is_no_fused_model():
     stable = (Version(1, AVAILABLE, ("stable",)),)
     backend = FakeBackend({single("densenet121", task): stable for task in Task})
     backend.delay_s = 0.2

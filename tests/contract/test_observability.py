@@ -1,4 +1,4 @@
-"""What operators see: metrics on both surfaces alike, traces that are passed on, logs that tell of requests."""
+"""Telemetry for operators, alike over HTTP and gRPC: metrics, traces that are passed on, log lines with request ids."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ ROUTES = {"http": ("/predict", "200"), "rpc": ("/affect.v1.AffectService/Predict
 
 
 async def answers_on_both(**settings):
-    """The metrics after one answer on each surface."""
+    """The function that reads a metric, after one answer over HTTP and one over gRPC."""
     async with both(**settings) as (http, stub):
         assert await outcome_over_http(http, {}) == await outcome_over_rpc(stub, {}) == ""
         return http.gateway.metrics.registry.get_sample_value
@@ -65,7 +65,7 @@ async def test_a_model_that_fails_is_timed_without_a_version():
     assert value("affect_backend_seconds_count", {"backbone": "mobilenet_v2", "version": ""}) == 1
 
 
-async def test_the_names_of_a_request_and_its_trace_reach_the_model_server():
+async def test_the_request_id_and_the_trace_reach_the_model_server():
     server = ModelServer(served_models(FUSED.name))
     async with gateway_of(server) as client:
         assert (await client.post("/predict", content=JPEG, headers=CALLER)).status_code == 200
@@ -77,7 +77,7 @@ async def test_the_names_of_a_request_and_its_trace_reach_the_model_server():
 
 @pytest.fixture
 def json_log():
-    """The lines of the log."""
+    """A function that returns the lines of the JSON log so far."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -102,7 +102,7 @@ async def test_every_line_of_the_log_names_its_request_and_trace(json_log):
 
 
 @pytest.mark.parametrize(("sample", "failed", "lines"), [(0.0, False, 0), (0.0, True, 2), (1.0, False, 2)])
-async def test_the_access_log_has_the_share_asked_for_and_every_fault_of_the_service(caplog, sample, failed, lines):
+async def test_the_access_log_has_the_configured_sample_and_every_fault_of_the_service(caplog, sample, failed, lines):
     backend = FakeBackend()
     backend.failure = AffectError.by_code[ErrorCode.BACKEND_ERROR]("on purpose") if failed else None
     with caplog.at_level(logging.INFO, "affect.access"):
@@ -114,7 +114,7 @@ async def test_the_access_log_has_the_share_asked_for_and_every_fault_of_the_ser
     assert {record.fields["route"] for record in records} <= {route for route, _ in ROUTES.values()}
 
 
-async def test_probes_of_a_gateway_that_is_not_ready_yet_fill_no_log(caplog):
+async def test_probes_of_a_gateway_that_is_not_ready_are_not_logged(caplog):
     backend = FakeBackend({FUSED: (Version(1, "LOADING", ("stable",)),)})
     async with both(backend) as (http, _):
         assert (await http.get("/readyz")).status_code == 503
@@ -122,7 +122,7 @@ async def test_probes_of_a_gateway_that_is_not_ready_yet_fill_no_log(caplog):
 
 
 class Collector(ThreadingHTTPServer):
-    """Takes spans as OpenTelemetry's collector does."""
+    """A server that receives spans as an OpenTelemetry collector does."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -154,7 +154,7 @@ def collector():
         thread.join()
 
 
-async def test_spans_are_children_of_the_callers_and_the_model_servers_are_children_of_them(collector):
+async def test_spans_are_children_of_the_callers_span_and_parents_of_the_model_servers(collector):
     server = ModelServer(served_models(FUSED.name))
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     async with gateway_of(server, otlp_endpoint=endpoint) as client:
@@ -181,13 +181,13 @@ async def test_calls_over_grpc_have_spans_too(collector):
     assert {"decode", "models"} <= set(names)
 
 
-async def test_a_collector_that_is_away_keeps_nobody_waiting():
+async def test_a_collector_that_does_not_answer_delays_nobody():
     async with asyncio.timeout(30):
         async with both(otlp_endpoint="http://127.0.0.1:1") as (http, _):
             assert await outcome_over_http(http, CALLER) == ""
 
 
-def test_tracing_that_is_not_installed_is_said_in_one_line(monkeypatch, capsys):
+def test_tracing_that_is_not_installed_is_reported_in_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     words = ["--models", "unused", "--http-port", "0", "--grpc-port", "0", "--otlp-endpoint", "http://127.0.0.1:4318"]
     assert main(words) == 2

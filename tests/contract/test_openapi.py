@@ -1,4 +1,4 @@
-"""The gateway, asked everything that its OpenAPI document allows, and much that it does not."""
+"""The gateway against its OpenAPI document: requests that it allows, and many that it does not."""
 
 import pytest
 import schemathesis
@@ -16,7 +16,7 @@ CHECKS = [
         "response_headers_conformance", "unsupported_method",
     )
 ]  # fmt: skip
-"""Not that what fits the document is accepted: it cannot say which bytes are a picture."""
+"""Checks for all requests. Acceptance is not among them: the document cannot say which bytes are a picture."""
 REFUSAL = checks.CHECKS.get_one("negative_data_rejection")
 OPERATIONS = [
     ("/predict", "POST"), ("/predict/batch", "POST"), ("/models", "GET"), ("/livez", "GET"), ("/readyz", "GET"),
@@ -30,7 +30,7 @@ def document():
         yield schemathesis.openapi.from_url(f"{urls.http}/openapi.json")
 
 
-def test_every_operation_of_the_document_is_asked(document):
+def test_every_operation_of_the_document_is_tested(document):
     assert {(one.ok().path, one.ok().method.upper()) for one in document.get_all_operations()} == set(OPERATIONS)
 
 

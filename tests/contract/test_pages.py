@@ -1,4 +1,4 @@
-"""The pages, the headers that every answer has, and pages of other origins."""
+"""The pages for people, the security headers of every answer, and calls from pages of other origins."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ JPEG = encoded(patches())
 ASSETS = re.compile(r"""(?:src|href)\s*=\s*["'](https?:)?//""")
 
 
-async def test_the_page_loads_nothing_from_elsewhere_and_may_run_only_what_it_came_with():
+async def test_the_page_loads_nothing_from_elsewhere_and_may_run_only_its_own_script_and_style():
     async with gateway() as client:
         response = await client.get("/")
     page, policy = response.text, response.headers["Content-Security-Policy"]
@@ -29,7 +29,7 @@ async def test_the_page_loads_nothing_from_elsewhere_and_may_run_only_what_it_ca
         assert f"{kind}-src 'sha256-{digest}'" in policy
 
 
-async def test_the_documentation_loads_from_where_its_policy_says_alone():
+async def test_the_documentation_loads_only_from_hosts_that_its_policy_allows():
     async with gateway() as client:
         response = await client.get("/docs")
     hosts = set(re.findall(r"https://[^/\"']+", response.text))
@@ -38,7 +38,7 @@ async def test_the_documentation_loads_from_where_its_policy_says_alone():
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/livez", "/models", "/nowhere", "/openapi.json"])
-async def test_every_answer_has_the_headers_that_keep_browsers_from_guessing(path):
+async def test_every_answer_has_the_security_headers(path):
     async with gateway() as client:
         headers = (await client.get(path)).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -48,7 +48,7 @@ async def test_every_answer_has_the_headers_that_keep_browsers_from_guessing(pat
     assert "Access-Control-Allow-Origin" not in headers
 
 
-async def test_pages_of_other_origins_may_ask_where_that_is_set_and_see_refusals_too(tmp_path):
+async def test_configured_origins_may_call_the_api_and_can_read_refusals(tmp_path):
     (tmp_path / "keys").write_text("# nobody\n")
     origin = {"Origin": "https://example.org"}
     async with gateway(cors_origins="https://example.org", api_keys_file=tmp_path / "keys") as client:

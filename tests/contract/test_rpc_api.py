@@ -1,4 +1,4 @@
-"""The gRPC API over a backend that does as it is told."""
+"""The gRPC API, over a fake backend whose answers, failures and delays a test sets."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -58,7 +58,7 @@ def trailers(error):
     return dict(error.trailing_metadata())
 
 
-async def test_an_answer_has_all_that_the_message_holds(stub):
+async def test_an_answer_has_every_field_of_the_message(stub):
     answer = await stub.Predict(REQUEST)
     assert answer.expression
     assert 0 <= answer.expression_id < 8
@@ -97,7 +97,7 @@ async def test_an_error_has_its_status_and_its_code_in_the_trailers(backend, stu
     assert trailers(error)["affect-retry-after-ms"] == "2000"
 
 
-async def test_an_unforeseen_error_says_nothing_of_its_inside(backend, stub, caplog):
+async def test_an_unforeseen_error_reveals_nothing(backend, stub, caplog):
     backend.failure = RuntimeError("a secret")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Predict(REQUEST)
@@ -114,7 +114,7 @@ async def test_the_callers_deadline_ends_the_work(backend, stub):
     await stopped(backend)
 
 
-async def test_a_call_without_a_deadline_has_the_gateways(backend):
+async def test_a_call_without_a_deadline_gets_the_gateways_default(backend):
     backend.delay_s = 30
     async with channel_to(backend, deadline_ms=100) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -142,7 +142,7 @@ async def test_a_picture_above_the_limit_is_refused_by_the_handler(backend):
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_stream_answers_every_picture_by_its_id(stub):
+async def test_a_stream_answers_every_picture_under_its_id(stub):
     async def requests():
         for number in range(100):
             image = encoded(patches(seed=number % 7)) if number % 10 else b"no picture"
@@ -183,7 +183,7 @@ async def test_an_error_in_a_stream_fails_its_picture_alone(backend, stub):
     assert answers["mobilenet_v2"].response.expression
 
 
-async def test_a_stream_may_be_open_longer_than_the_gateway_gives_a_picture(backend):
+async def test_a_stream_may_stay_open_longer_than_the_deadline_of_a_picture(backend):
     async def requests():
         for number in range(2):
             yield affect_pb2.StreamRequest(id=str(number), request=REQUEST)

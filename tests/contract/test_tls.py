@@ -1,4 +1,4 @@
-"""Both surfaces over TLS, as clients and commands reach them."""
+"""HTTP and gRPC over TLS, as clients and commands reach them."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def urls(certificate, tmp_path):
 
 
 @pytest.mark.parametrize("surface", ["http", "rpc"])
-def test_who_trusts_the_certificate_and_has_a_key_is_answered(urls, certificate, surface):
+def test_a_client_that_trusts_the_certificate_and_has_a_key_is_answered(urls, certificate, surface):
     url = getattr(urls, surface)
     trusted = {"root_certificates": certificate.cert.read_bytes(), "retries": 0}
     with connect(url, api_key=KEY, **trusted) as client:
@@ -45,7 +45,7 @@ def test_who_trusts_the_certificate_and_has_a_key_is_answered(urls, certificate,
         client.predict(JPEG)
 
 
-def test_browsers_are_told_to_come_back_over_tls_alone(urls, certificate):
+def test_browsers_are_asked_to_use_tls_from_then_on(urls, certificate):
     with Client(urls.http, root_certificates=certificate.cert.read_bytes()) as client:
         response = client._http.get("/livez")
     assert "max-age=" in response.headers["Strict-Transport-Security"]
@@ -78,7 +78,7 @@ def test_the_command_takes_its_key_from_a_file_or_the_environment(
         (["--ca", "binary", "--url", "https://localhost:1"], "no PEM"),
     ],
 )
-def test_what_cannot_be_used_to_get_in_is_said_in_one_line(tmp_path, capsys, monkeypatch, options, sentence):
+def test_unusable_credentials_are_reported_in_one_line(tmp_path, capsys, monkeypatch, options, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.jpg").write_bytes(JPEG)
     (tmp_path / "empty").write_bytes(b"")
@@ -91,7 +91,7 @@ def test_what_cannot_be_used_to_get_in_is_said_in_one_line(tmp_path, capsys, mon
 
 
 @pytest.mark.parametrize("spoil", ["missing", "no PEM", "another key"])
-def test_a_certificate_that_cannot_be_used_is_said_in_one_line(tmp_path, certificate, capsys, spoil):
+def test_an_unusable_certificate_is_reported_in_one_line(tmp_path, certificate, capsys, spoil):
     if spoil == "missing":
         certificate.cert.unlink()
     elif spoil == "no PEM":
@@ -114,6 +114,6 @@ def test_the_probe_of_a_container_finds_a_gateway_behind_tls(urls, certificate, 
     assert "/livez: 200" in capsys.readouterr().out
 
 
-def test_without_tls_no_such_header_is_sent():
+def test_without_tls_browsers_are_not_asked_to_use_it():
     with listening_gateway(FakeBackend()) as urls:
         assert "Strict-Transport-Security" not in httpx.get(f"{urls.http}/livez").headers

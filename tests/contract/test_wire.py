@@ -67,7 +67,7 @@ SCALARS = {
     FieldDescriptor.TYPE_FIXED64: st.integers(0, 2**64 - 1),
 }
 WIRE_COMPATIBLE = {FieldDescriptor.TYPE_ENUM: FieldDescriptor.TYPE_INT32}
-"""An enum and an int32 are the same bytes."""
+"""Types that are the same on the wire: an enum and an int32 have the same bytes."""
 
 by_name = pytest.mark.parametrize(("our", "official"), PAIRS, ids=[our.DESCRIPTOR.name for our, _ in PAIRS])
 
@@ -109,7 +109,7 @@ def test_every_enum_value_has_the_official_number(our, official):
 @by_name
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_what_is_written_here_reads_the_same_there_and_back(our, official, data):
+def test_our_messages_read_the_same_with_the_official_package_and_back(our, official, data):
     message = data.draw(filled(our))
     there = official.FromString(message.SerializeToString(deterministic=True))
     assert our.FromString(there.SerializeToString(deterministic=True)) == message
@@ -118,13 +118,13 @@ def test_what_is_written_here_reads_the_same_there_and_back(our, official, data)
 @by_name
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_what_is_written_there_is_read_here_and_nothing_of_it_is_lost(our, official, data):
+def test_official_messages_are_read_here_and_written_back_without_loss(our, official, data):
     message = data.draw(filled(official))
     here = our.FromString(message.SerializeToString(deterministic=True))
     assert official.FromString(here.SerializeToString(deterministic=True)) == message
 
 
-def test_fields_that_are_not_known_here_do_no_harm():
+def test_unknown_fields_of_a_message_are_ignored():
     tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[1.5], half_val=[3], version_number=7)
     response = predict_pb2.PredictResponse(outputs={"valence": tensor})
     response.model_spec.version.value = 2
@@ -141,7 +141,7 @@ def test_fields_that_are_not_known_here_do_no_harm():
         (tfserving.GET_MODEL_STATUS, model_service_pb2),
     ],
 )
-def test_every_method_is_one_of_the_official_services_and_takes_and_gives_the_same_messages(method, module):
+def test_every_method_is_one_of_the_official_services_with_the_same_messages(method, module):
     official = {
         f"/{service.full_name}/{one.name}": (one.input_type.name, one.output_type.name)
         for service in module.DESCRIPTOR.services_by_name.values()
@@ -152,7 +152,7 @@ def test_every_method_is_one_of_the_official_services_and_takes_and_gives_the_sa
 
 @st.composite
 def filled(draw, message_class):
-    """A message with any of its fields set; at most one of each oneof, small, a few messages deep."""
+    """A small message with some of its fields set, at most one of each oneof, nested at most five deep."""
     message = message_class()
     fill(draw, message, depth=5)
     return message

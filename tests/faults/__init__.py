@@ -1,1 +1,1 @@
-"""What goes wrong around the gateway, brought about; and that afterwards all is as it was before."""
+"""Faults around the gateway, caused on purpose, and its recovery from each of them."""

@@ -1,4 +1,4 @@
-"""Publishes on the small file system FOLDER with 0 to PAGES - 1 pages left, and prints what became of it.
+"""Publishes on the small file system FOLDER with 0 to PAGES - 1 pages left, and prints each outcome as JSON.
 
 python -m tests.faults.full_disk FOLDER PAGES
 """
@@ -16,15 +16,15 @@ from tests.tfserving.gateways import FUSED
 
 
 def staged(folder: Path) -> dict[str, Path]:
-    """A directory that passes for a SavedModel."""
+    """Make a directory that passes for a SavedModel."""
     directory = folder / ".staged" / FUSED.name
     directory.mkdir(parents=True)
     (directory / store.SAVED_MODEL_FILE).write_bytes(b"graph" * 1_000)
     return {FUSED.name: directory}
 
 
-def tried(folder: Path, pages: int) -> dict[str, object]:
-    """What becomes of a publish with that many pages left."""
+def outcome_of_publish(folder: Path, pages: int) -> dict[str, object]:
+    """Publish with that many pages left on the file system, and return the outcome."""
     root = folder / "models"
     root.mkdir()
     publish(root, staged(root))
@@ -68,4 +68,4 @@ def _fill(filler: Path, pages: int) -> None:
 
 if __name__ == "__main__":
     for pages in range(int(sys.argv[2])):
-        print(json.dumps(tried(Path(sys.argv[1]), pages)))
+        print(json.dumps(outcome_of_publish(Path(sys.argv[1]), pages)))

@@ -1,4 +1,4 @@
-"""Faults of callers, of the machine's memory and of its disk."""
+"""Recovery from faults of callers, of the machine's memory and of its disk."""
 
 import resource
 import socket
@@ -19,7 +19,7 @@ from affect_registry import store
 from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import ModelServer, serve
 from affect_testbed.pictures import encoded
-from tests.faults.world import ANSWERED, JPEG, survived, until, world
+from tests.faults.gateway_process import ANSWERED, JPEG, assert_recovers, gateway_process, until
 from tests.tfserving.gateways import FUSED
 
 CONNECTIONS = 2_000
@@ -33,10 +33,10 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def there(server):
+def gateway(server):
     grpc_server, port = serve(server)
     options = ("--tfserving", f"127.0.0.1:{port}", "--backbones", FUSED.backbone, "--body-timeout-s", 2)
-    with world(*options) as gateway:
+    with gateway_process(*options) as gateway:
         until(lambda: gateway.ask() == ANSWERED)
         yield gateway
     grpc_server.stop(0).wait()
@@ -51,15 +51,18 @@ def ended(server):
 def connected(url):
     parts = httpx.URL(url)
     line = socket.create_connection((parts.host, parts.port), timeout=30)
-    # Closing it is a reset then, as of a process that was killed.
+    # With this option closing the socket sends a reset, as if the caller's process had been killed.
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return line
 
 
-def lives(there):
-    """Those beyond the limit are let in for a second, and then nobody else, until that second is over."""
+def is_alive(gateway):
+    """Whether a liveness probe is answered.
+
+    It may find the places for connections beyond the limit taken, each for a second.
+    """
     try:
-        return httpx.get(f"{there.http}/livez", timeout=30, trust_env=False).status_code == 200
+        return httpx.get(f"{gateway.http}/livez", timeout=30, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -77,35 +80,35 @@ def room_for_files(count):
 
 
 @pytest.mark.parametrize("begun", [b"", HEAD[:30], HEAD + JPEG[:100]], ids=["idle", "half a head", "half a body"])
-def test_thousands_of_connections_on_which_nothing_comes(there, begun):
+def test_thousands_of_idle_connections(gateway, begun):
     def fault():
         with ExitStack() as lines:
             for _ in range(CONNECTIONS):
-                lines.enter_context(line := connected(there.http))
+                lines.enter_context(line := connected(gateway.http))
                 if begun:
                     line.send(begun)
-            until(lambda: lives(there))
+            until(lambda: is_alive(gateway))
 
     with room_for_files(CONNECTIONS + 500):
-        survived(there, fault)
+        assert_recovers(gateway, fault)
 
 
 @pytest.mark.parametrize("sent", [HEAD + JPEG[:100], HEAD + JPEG], ids=["within a body", "before the answer"])
-def test_callers_that_vanish(there, server, sent):
+def test_callers_that_vanish(gateway, server, sent):
     def fault():
         server.faults.delay_s = 0.5
         for _ in range(CALLERS):
-            with connected(there.http) as line:
+            with connected(gateway.http) as line:
                 line.sendall(sent)
         server.faults.delay_s = 0
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_callers_that_vanish_over_grpc(there, server):
+def test_callers_that_vanish_over_grpc(gateway, server):
     def fault():
         server.faults.delay_s = 0.5
-        with grpc.insecure_channel(there.rpc) as channel:
+        with grpc.insecure_channel(gateway.rpc) as channel:
             stub = affect_pb2_grpc.AffectServiceStub(channel)
             calls = [stub.Predict.future(affect_pb2.PredictRequest(image=JPEG)) for _ in range(CALLERS)]
             streams = [
@@ -116,32 +119,33 @@ def test_callers_that_vanish_over_grpc(there, server):
                 one.cancel()
         server.faults.delay_s = 0
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_a_process_at_its_limit_of_memory(there):
-    """Pictures that it has no room for fail, alone; it goes on."""
+def test_a_process_at_its_memory_limit(gateway):
+    """A picture that finds no memory fails alone; the gateway keeps serving."""
     large = encoded(Image.new("RGB", (6_000, 6_000)), "JPEG", quality=1)
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
     def send():
         headers = {"Content-Type": "image/jpeg"}
-        return httpx.post(f"{there.http}/predict", content=large, headers=headers, timeout=60, trust_env=False)
+        return httpx.post(f"{gateway.http}/predict", content=large, headers=headers, timeout=60, trust_env=False)
 
     def fault():
-        there.seen.rlimit(psutil.RLIMIT_AS, (there.seen.memory_info().vms + 32 * 2**20, resource.RLIM_INFINITY))
+        limit = gateway.process.memory_info().vms + 32 * 2**20
+        gateway.process.rlimit(psutil.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         try:
             refused = send()
             assert (refused.status_code, refused.json()["code"]) == (500, "internal")
-            assert there.ask() == ANSWERED
+            assert gateway.ask() == ANSWERED
         finally:
-            there.seen.rlimit(psutil.RLIMIT_AS, unlimited)
+            gateway.process.rlimit(psutil.RLIMIT_AS, unlimited)
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
     assert send().status_code == 200
 
 
-def test_a_disk_that_is_full_leaves_what_is_served_as_it_was(tmp_path):
+def test_a_full_disk_leaves_what_is_served_as_it_was(tmp_path):
     name = FUSED.name
     store.write(tmp_path, {name: store.Entry(name, PurePosixPath(tmp_path / name), (1,), {"stable": 1})})
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -156,7 +160,7 @@ WRITES_A_VERSION_MORE = """
 import resource, signal, sys
 from dataclasses import replace
 from pathlib import Path
-from affect_contract import store
+from affect_registry import store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 root = Path(sys.argv[1])

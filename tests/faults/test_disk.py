@@ -1,4 +1,4 @@
-"""A disk that fills up while a version is published: a small file system of its own, filled to the last pages."""
+"""A disk that fills up while a version is published, on a small file system of its own, filled to the last pages."""
 
 import json
 import subprocess
@@ -9,13 +9,13 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = 12
-"""Pages that are left; from some number on there are enough."""
+"""Publishes are tried with 0 to PAGES - 1 pages left; the last of these numbers are enough."""
 NOT_MOUNTED = 77
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """What became of each publish, by the number of pages that were left."""
+    """The outcome of each publish, by the number of pages that were left."""
     folder = tmp_path_factory.mktemp("disk")
     mount = f"mount -t tmpfs -o size=1m,nr_inodes=10000 tmpfs {folder} || exit {NOT_MOUNTED}"
     script = f"{mount}; exec {sys.executable} -m tests.faults.full_disk {folder} {PAGES}"
@@ -30,14 +30,14 @@ def published(tmp_path_factory):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_disk_without_room_is_a_sentence_and_a_disk_with_room_a_version(published):
+def test_a_publish_without_room_fails_with_a_sentence_and_one_with_room_succeeds(published):
     failures = [one["failure"] for one in published]
     assert "No space left on device" in failures[0]
     assert failures[-1] == ""
     assert failures == sorted(failures, key=lambda failure: failure == ""), "more room is never worse"
 
 
-def test_what_was_served_is_served_whatever_the_room(published):
+def test_what_was_served_stays_served_however_little_room_there_is(published):
     for one in published:
         assert one["stable"] == 1
         assert one["incomplete"] == []

@@ -1,4 +1,4 @@
-"""Faults of the model server, and of the line to it."""
+"""Recovery from faults of the model server, and of the network to it."""
 
 import time
 
@@ -7,8 +7,8 @@ import pytest
 
 from affect_testbed.model_server.made_up_models import served_models
 from affect_testbed.model_server.server import LOADING, Faults, ModelServer, ServedVersion, serve
-from tests.faults.line import Line
-from tests.faults.world import ANSWERED, survived, until, world
+from tests.faults.gateway_process import ANSWERED, assert_recovers, gateway_process, until
+from tests.faults.proxy import FaultyProxy
 from tests.tfserving.gateways import FUSED
 
 
@@ -18,91 +18,92 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def line(server):
+def proxy(server):
     grpc_server, port = serve(server)
-    with Line(port) as between:
-        yield between
+    with FaultyProxy(port) as running:
+        yield running
     grpc_server.stop(0).wait()
 
 
 @pytest.fixture(scope="module")
-def there(line):
-    with world("--tfserving", f"127.0.0.1:{line.port}", "--backbones", FUSED.backbone) as gateway:
+def gateway(proxy):
+    with gateway_process("--tfserving", f"127.0.0.1:{proxy.port}", "--backbones", FUSED.backbone) as gateway:
         until(lambda: gateway.ask() == ANSWERED)
         yield gateway
 
 
 @pytest.fixture(autouse=True)
-def ended(server, line):
-    """A test that fails leaves no fault to the next."""
+def ended(server, proxy):
+    """End all faults, so that a test that fails leaves none to the next."""
     yield
     server.faults = Faults()
-    line.heal()
+    proxy.heal()
 
 
-def outcomes(there, *wanted, timeout_ms=1_000):
-    """What callers see until one sees what is ``wanted``."""
+def outcomes(gateway, *wanted, timeout_ms=1_000):
+    """The outcomes that callers see, up to the first that is ``wanted``."""
     seen = []
-    until(lambda: seen.append(there.ask(timeout_ms)) or seen[-1] in wanted)
+    until(lambda: seen.append(gateway.ask(timeout_ms)) or seen[-1] in wanted)
     return set(seen)
 
 
-def test_a_server_that_is_killed(there, line):
+def test_a_server_that_is_killed(gateway, proxy):
     def fault():
-        line.cut()
-        # A request that is sent again waits for a connection as long as it may.
-        assert outcomes(there, "model_not_ready") <= {ANSWERED, "model_not_ready", "deadline_exceeded"}
-        line.heal()
+        proxy.cut()
+        # A retry may wait for a connection until the request's deadline.
+        assert outcomes(gateway, "model_not_ready") <= {ANSWERED, "model_not_ready", "deadline_exceeded"}
+        proxy.heal()
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_a_network_that_carries_nothing(there, line):
+def test_a_network_that_stalls(gateway, proxy):
     def fault():
-        line.mute()
-        assert outcomes(there, "model_not_ready", timeout_ms=300) <= {ANSWERED, "deadline_exceeded", "model_not_ready"}
-        line.heal()
+        proxy.stall()
+        seen = outcomes(gateway, "model_not_ready", timeout_ms=300)
+        assert seen <= {ANSWERED, "deadline_exceeded", "model_not_ready"}
+        proxy.heal()
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_a_server_that_flaps(there, line):
+def test_a_server_that_flaps(gateway, proxy):
     def fault():
         for _ in range(5):
-            line.cut()
-            assert there.ask(300) in {ANSWERED, "model_not_ready", "deadline_exceeded"}
-            line.heal()
+            proxy.cut()
+            assert gateway.ask(300) in {ANSWERED, "model_not_ready", "deadline_exceeded"}
+            proxy.heal()
             time.sleep(0.05)
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_noise_instead_of_a_server(there, line):
+def test_a_server_that_sends_garbage(gateway, proxy):
     def fault():
-        line.garble()
-        said = outcomes(there, "model_not_ready", "backend_error")
+        proxy.garble()
+        said = outcomes(gateway, "model_not_ready", "backend_error")
         assert said <= {ANSWERED, "model_not_ready", "backend_error", "deadline_exceeded"}
-        line.heal()
+        proxy.heal()
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_a_server_that_is_slow(there, server):
+def test_a_server_that_is_slow(gateway, server):
     def fault():
         server.faults.delay_s = 5
-        assert there.ask(200) == "deadline_exceeded"
+        assert gateway.ask(200) == "deadline_exceeded"
         server.faults.delay_s = 0
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_a_server_without_a_thread_to_spare(there, server):
+def test_a_server_without_a_free_thread(gateway, server):
     def fault():
         server.faults.failure = (grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
-        assert there.ask() == "overloaded"
+        assert gateway.ask() == "overloaded"
         server.faults.failure = None
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
 def no_outputs(response):
@@ -120,22 +121,22 @@ def another_shape(response):
 
 
 @pytest.mark.parametrize("spoil", [no_outputs, no_numbers, another_shape])
-def test_answers_that_are_none(there, server, spoil):
+def test_unusable_answers(gateway, server, spoil):
     def fault():
         server.faults.spoil = spoil
-        assert there.ask() == "backend_error"
+        assert gateway.ask() == "backend_error"
         server.faults.spoil = None
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)
 
 
-def test_a_new_version_that_is_corrupt_is_nobodys_trouble(there, server):
+def test_a_corrupt_new_version_disturbs_no_request(gateway, server):
     model = server.models[FUSED.name]
 
     def fault():
         model.versions[2] = ServedVersion(LOADING, None, 3, "Data loss: not an sstable")
         for _ in range(20):
-            assert there.ask() == ANSWERED
+            assert gateway.ask() == ANSWERED
         del model.versions[2]
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)

@@ -1,4 +1,4 @@
-"""What a model server's own files do to it; a real one where ``TFSERVING_BIN`` names it."""
+"""Recovery from faults in a model server's own files; the server is a real one where ``TFSERVING_BIN`` names it."""
 
 import shutil
 from dataclasses import replace
@@ -9,13 +9,13 @@ from affect_registry import store
 from affect_registry.server_files import write_missing_files
 from affect_testbed.model_server import process
 from tests.conftest import once
-from tests.faults.world import ANSWERED, survived, until, world
+from tests.faults.gateway_process import ANSWERED, assert_recovers, gateway_process, until
 from tests.tfserving.gateways import FUSED
 
 
 @pytest.fixture(scope="session")
 def one_model(trained, tmp_path_factory):
-    """A models directory of the fused MobileNetV2 alone."""
+    """A models directory with the fused MobileNetV2 alone."""
 
     def make(folder):
         shutil.copytree(trained / FUSED.name, folder / FUSED.name)
@@ -27,7 +27,7 @@ def one_model(trained, tmp_path_factory):
 
 @pytest.fixture
 def models(one_model, tmp_path):
-    """One that a test may change."""
+    """A copy of that directory, which a test may change."""
     folder = tmp_path / "models"
     shutil.copytree(one_model, folder)
     (entry,) = store.read(one_model).values()
@@ -36,14 +36,17 @@ def models(one_model, tmp_path):
 
 
 @pytest.fixture
-def there(models, tmp_path):
-    """A gateway before a model server on them."""
-    with process.model_server(models, tmp_path) as (_, port), world("--tfserving", f"127.0.0.1:{port}") as gateway:
+def gateway(models, tmp_path):
+    """A gateway in front of a model server that serves the directory."""
+    with (
+        process.model_server(models, tmp_path) as (_, port),
+        gateway_process("--tfserving", f"127.0.0.1:{port}") as gateway,
+    ):
         until(lambda: gateway.ask() == ANSWERED)
         yield gateway
 
 
-def test_a_new_version_that_is_corrupt_leaves_the_old_one_answering(models, there):
+def test_a_corrupt_new_version_leaves_the_old_one_answering(models, gateway):
     before = store.read(models)
     (entry,) = before.values()
     (models / entry.name / "2").mkdir()
@@ -51,10 +54,10 @@ def test_a_new_version_that_is_corrupt_leaves_the_old_one_answering(models, ther
 
     def fault():
         store.write(models, {entry.name: replace(entry, versions=(1, 2))})
-        until(lambda: 2 in there.states())
-        assert there.states()[2] != "AVAILABLE"
-        assert [there.ask() for _ in range(20)] == [ANSWERED] * 20
+        until(lambda: 2 in gateway.states())
+        assert gateway.states()[2] != "AVAILABLE"
+        assert [gateway.ask() for _ in range(20)] == [ANSWERED] * 20
         store.write(models, before)
-        until(lambda: there.states() == {1: "AVAILABLE"})
+        until(lambda: gateway.states() == {1: "AVAILABLE"})
 
-    survived(there, fault)
+    assert_recovers(gateway, fault)

@@ -1,4 +1,4 @@
-"""The gateway, and its backend alone, before a model server on loopback that does as it is told."""
+"""The gateway, and its backend alone, in front of a fake model server whose behaviour a test sets."""
 
 import asyncio
 from contextlib import asynccontextmanager

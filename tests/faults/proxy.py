@@ -1,4 +1,4 @@
-"""A line to the model server that can be cut, go mute, or bring garbage."""
+"""A TCP proxy before the model server, whose connections a test can cut, stall or corrupt."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,8 @@ from typing import Any, Self
 from affect_testbed.model_server.process import free_port
 
 
-class Line:
-    """Between a gateway and the model server on ``target``; `port` stays the same whatever happens."""
+class FaultyProxy:
+    """Passes connections from its own `port`, which never changes, on to the model server on port ``target``."""
 
     def __init__(self, target: int) -> None:
         self.port = free_port()
@@ -39,21 +39,21 @@ class Line:
         self._loop.close()
 
     def heal(self) -> None:
-        """Let everything through again."""
+        """Pass all connections on again, as they are."""
         if self._garbage:
             self.cut()
         self._do(self._listen())
 
     def cut(self) -> None:
-        """End all connections, and refuse new ones, as where a server was killed."""
+        """Close all connections and refuse new ones, as if the server had been killed."""
         self._do(self._cut())
 
-    def mute(self) -> None:
-        """Keep connections, and carry nothing, as where a network is partitioned or a server hangs."""
-        self._do(self._mute())
+    def stall(self) -> None:
+        """Keep connections open but pass nothing on, as if the network were partitioned or the server hung."""
+        self._do(self._stall())
 
     def garble(self) -> None:
-        """Answer whoever connects with noise."""
+        """Answer every new connection with random bytes."""
         self.cut()
         self._garbage = True
         self._do(self._listen())
@@ -77,7 +77,7 @@ class Line:
         while self._writers:
             await asyncio.sleep(0.005)
 
-    async def _mute(self) -> None:
+    async def _stall(self) -> None:
         self._open.clear()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, and what can be seen of it from outside."""
+"""A gateway in a process of its own, whose recovery from faults and use of resources a test can observe."""
 
 import re
 import signal
@@ -19,63 +19,63 @@ from tests.conftest import ROOT
 JPEG = encoded(patches())
 SERVES_AGAIN_S = 2.0
 MORE_MB = 16.0
-"""Allocators keep what they had, and lay it out anew; what leaks, leaks more with each of the requests of a fault."""
+"""Growth of the memory that is no leak: allocators keep memory and fragment it. A leak grows more with each fault."""
 PATIENCE_S = 30.0
 ANSWERED = "answered"
 
 
-class Census(NamedTuple):
-    """What a process holds that it could fail to give back."""
+class Resources(NamedTuple):
+    """The numbers of resources that a process holds and could fail to release."""
 
     tasks: int
     threads: int
     files: int
 
 
-class World:
-    """A gateway that runs."""
+class GatewayProcess:
+    """A running gateway, with the URL of its HTTP API and the address of its gRPC API."""
 
     def __init__(self, process: subprocess.Popen[str], http: str, rpc: str) -> None:
         self._process = process
-        self.seen = psutil.Process(process.pid)
+        self.process = psutil.Process(process.pid)
         self.http = http
         self.rpc = rpc
 
     def ask(self, timeout_ms: int = 1_000) -> str:
-        """Ask about a picture on a connection of its own; gives the code of the error, or that it was answered."""
+        """Send a picture on a connection of its own, and return `ANSWERED` or the code of the error."""
         headers = {"Content-Type": "image/jpeg", "Affect-Timeout-Ms": str(timeout_ms), "Connection": "close"}
         answer = httpx.post(f"{self.http}/predict", content=JPEG, headers=headers, timeout=PATIENCE_S, trust_env=False)
         return ANSWERED if answer.status_code == 200 else answer.json()["code"]
 
     def states(self) -> dict[int, str]:
-        """The versions of the one model that is served, with their states."""
+        """Return the states of the versions of the one model that is served, by version."""
         (model,) = httpx.get(f"{self.http}/models", timeout=PATIENCE_S, trust_env=False).json()["models"]
         return {version["version"]: version["state"] for version in model["versions"]}
 
-    def census(self) -> Census:
+    def resources(self) -> Resources:
         self._process.send_signal(signal.SIGUSR1)
         assert self._process.stdout
         tasks = int(self._process.stdout.readline().split()[1])
-        return Census(tasks, self.seen.num_threads(), self.seen.num_fds())
+        return Resources(tasks, self.process.num_threads(), self.process.num_fds())
 
     def memory_mb(self) -> float:
-        return self.seen.memory_info().rss / 2**20
+        return self.process.memory_info().rss / 2**20
 
-    def settled(self) -> Census:
-        """The census when it has not changed for some time."""
-        last, same = self.census(), 0
+    def settled_resources(self) -> Resources:
+        """Return the resources once they have not changed for some time."""
+        last, same = self.resources(), 0
         ends = time.monotonic() + PATIENCE_S
         while same < 8 and time.monotonic() < ends:
             time.sleep(0.1)
-            now = self.census()
+            now = self.resources()
             same = same + 1 if now == last else 0
             last = now
         return last
 
 
 @contextmanager
-def world(*options: object) -> Iterator[World]:
-    words = [sys.executable, "-m", "tests.faults.watched_gateway", "--http-port", "0", "--grpc-port", "0"]
+def gateway_process(*options: object) -> Iterator[GatewayProcess]:
+    words = [sys.executable, "-m", "tests.faults.gateway_with_task_count", "--http-port", "0", "--grpc-port", "0"]
     words += ["--drain-delay-s", "0", *map(str, options)]
     with (
         tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would hold it up
@@ -85,7 +85,7 @@ def world(*options: object) -> Iterator[World]:
             assert process.stdout
             ready = re.search(r"ready on (\S+) and grpc://(\S+)", process.stdout.readline())
             assert ready
-            yield World(process, ready[1], ready[2])
+            yield GatewayProcess(process, ready[1], ready[2])
             process.terminate()
             status = process.wait(PATIENCE_S)
             log.seek(0)
@@ -97,7 +97,7 @@ def world(*options: object) -> Iterator[World]:
 
 
 def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> float:
-    """Wait for it; gives how long that took."""
+    """Wait until the condition holds, and return how long that took, in seconds."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() < began + timeout_s
@@ -105,18 +105,18 @@ def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> float
     return time.monotonic() - began
 
 
-def survived(there: World, fault: Callable[[], None]) -> None:
-    """Bring a fault about and end it, several times; afterwards everything serves, soon, and nothing is left over.
+def assert_recovers(gateway: GatewayProcess, fault: Callable[[], None]) -> None:
+    """Cause a fault and end it, several times; the gateway must serve again soon, and hold no more resources.
 
-    The first time is no measure of what is left over: threads and connections are made when they are first needed.
-    One time within the limit is enough, since others are at work on the machine too.
+    The first time does not count for the resources, since threads and connections are made when they are first needed.
+    One recovery within the time limit is enough, since other processes use the machine too.
     """
     times, counts, memory_mb = [], [], []
     for _ in range(3):
         fault()
-        times.append(until(lambda: there.ask() == ANSWERED))
-        counts.append(there.settled())
-        memory_mb.append(there.memory_mb())
+        times.append(until(lambda: gateway.ask() == ANSWERED))
+        counts.append(gateway.settled_resources())
+        memory_mb.append(gateway.memory_mb())
     assert min(times) < SERVES_AGAIN_S, times
     _, before, after = counts
     assert after.tasks <= before.tasks, counts

@@ -1,4 +1,4 @@
-"""`affect-serve`, which says on SIGUSR1 how many tasks it has."""
+"""`affect-serve`, which prints the number of its asyncio tasks on SIGUSR1."""
 
 import asyncio
 import signal
@@ -7,10 +7,10 @@ import sys
 from affect_serving.__main__ import main
 
 
-def say(number, frame):
+def print_task_count(number, frame):
     print(f"tasks {len(asyncio.all_tasks())}", flush=True)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, say)
+    signal.signal(signal.SIGUSR1, print_task_count)
     sys.exit(main())

@@ -29,9 +29,9 @@ from affect_contract.schemas import AnsweringModel, Prediction
 from affect_dataset.faces.synthetic import write_faces
 from affect_dataset.samples import Sample
 from affect_dataset.split import STUDY_FRACTIONS
-from affect_evaluation.run.folder import claim, identity
+from affect_evaluation.run.manifest import claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE, RecordedAnswer
-from affect_evaluation.run.truth import Prior, Truth, affect
+from affect_evaluation.run.truth import Prior, Truth, scalar_values
 
 BENCH = Path(__file__).resolve().parent
 FACES = 64
@@ -131,7 +131,7 @@ def _answer(sample: Sample, random: np.random.Generator) -> RecordedAnswer:
     weights = random.dirichlet(np.ones(len(LABELS)) + 2 * np.eye(len(LABELS))[sample.expression])
     best = int(weights.argmax())
     model = AnsweringModel(backbone="mobilenet_v2", versions={"mobilenet_v2_affect": 1})
-    valence, arousal = np.clip(affect([sample])[0] + random.normal(0, 0.3, 2), -1, 1).tolist()
+    valence, arousal = np.clip(scalar_values([sample])[0] + random.normal(0, 0.3, 2), -1, 1).tolist()
     answer = Prediction(
         expression=LABELS[best],
         expression_id=best,

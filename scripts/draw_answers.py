@@ -5,10 +5,10 @@ from pathlib import Path
 from affect_contract.commands import CommandParser
 from affect_contract.labels import LABELS
 from affect_evaluation.report import plots
-from affect_evaluation.report.picture_grids import SHOWN, Shown, grid
+from affect_evaluation.report.picture_grids import SHOWN, CaptionedPicture, grid
 from affect_evaluation.run.answers import Answers, read_answers
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
-from affect_evaluation.run.truth import Truth, read_truth, whole
+from affect_evaluation.run.truth import Truth, complete_rows, read_truth
 
 
 def main() -> None:
@@ -16,18 +16,18 @@ def main() -> None:
     options = _parser().parse_args()
     truth = read_truth(options.scores)
     answers = read_answers(options.scores / PREDICTIONS_FILE, truth.samples)[options.backbone]
-    answered = whole(answers.probabilities) & whole(answers.affect)
+    answered = complete_rows(answers.probabilities) & complete_rows(answers.affect)
     by_chance = sorted(answered.nonzero()[0].tolist(), key=lambda place: truth.samples[place].digest)
-    plots.save(grid([_shown(truth, answers, place) for place in by_chance[:SHOWN]], ""), options.out)
+    plots.save(grid([_captioned(truth, answers, place) for place in by_chance[:SHOWN]], ""), options.out)
 
 
-def _shown(truth: Truth, answers: Answers, place: int) -> Shown:
+def _captioned(truth: Truth, answers: Answers, place: int) -> CaptionedPicture:
     sample, predicted = truth.samples[place], int(answers.probabilities[place].argmax())
     valence, arousal = answers.affect[place]
     right = predicted == sample.expression
     verdict = "right" if right else f"wrong: {sample.expression.label}"
     title = f"{LABELS[predicted]} {answers.probabilities[place, predicted]:.2f}\n{verdict}"
-    return Shown(sample, title, f"valence {valence:+.2f}\narousal {arousal:+.2f}", right)
+    return CaptionedPicture(sample, title, f"valence {valence:+.2f}\narousal {arousal:+.2f}", right)
 
 
 def _parser() -> CommandParser:

@@ -7,7 +7,7 @@ import numpy as np
 from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS
 from affect_contract.schemas import AnsweringModel, Failure, Prediction
-from affect_evaluation.run.folder import Session, add_sessions, claim, identity, write_timing
+from affect_evaluation.run.manifest import Session, add_sessions, claim, identity, write_timing
 from affect_evaluation.run.predictions import PREDICTIONS_FILE, PredictionLog, RecordedAnswer
 from affect_evaluation.run.truth import Prior, Truth
 

@@ -7,7 +7,7 @@ import pytest
 from affect_contract.schemas import ModelList, Prediction
 from affect_evaluation.asking.pins import Pin, pins
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.folder import RUN_FILE, claim, identity
+from affect_evaluation.run.manifest import RUN_FILE, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from tests.unit.client_gateway import FakeGateway
 from tests.unit.evaluation_samples import write_samples

@@ -27,7 +27,7 @@ from affect_evaluation.asking.job import IN_FLIGHT, ask
 from affect_evaluation.asking.pins import Pin, pins, probed_pins
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.remarks import say
-from affect_evaluation.run.folder import Session, add_sessions, claim, identity
+from affect_evaluation.run.manifest import Session, add_sessions, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Prior, Truth
 

@@ -18,7 +18,7 @@ from affect_evaluation.comparison.cost import Cost, cost_of
 from affect_evaluation.comparison.differences import Contender, compare, contenders
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.remarks import say
-from affect_evaluation.run.folder import timing
+from affect_evaluation.run.manifest import read_timing
 
 _PASSED, _FAILED = 0, 1
 _NONE: Final = "-"
@@ -110,4 +110,4 @@ def _document(
 
 def _compared_run(folder: Path, found: Sequence[Contender]) -> ComparedRun:
     versions = {one.backbone: one.answers.versions for one in found if one.folder == folder}
-    return ComparedRun(folder=str(folder), is_finished=bool(timing(folder)), versions=versions)
+    return ComparedRun(folder=str(folder), is_finished=bool(read_timing(folder)), versions=versions)

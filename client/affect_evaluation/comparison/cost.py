@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.folder import timing
+from affect_evaluation.run.manifest import read_timing
 from affect_registry.store import PROVENANCE_FILE
 
 Cost = TypedDict(
@@ -34,7 +34,7 @@ def cost_of(folder: Path, backbone: str, versions: Mapping[str, int], models: Pa
     Raises:
         EvaluationError: the models directory does not have those versions.
     """
-    measured = timing(folder)
+    measured = read_timing(folder)
     latency = measured.get("latency_ms", {}).get(backbone, {})
     counted = [_parameters(models / name / str(version)) for name, version in versions.items()] if models else []
     trained = _training_s(models, max(versions.values()), backbone) if models and versions else None

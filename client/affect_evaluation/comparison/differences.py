@@ -19,9 +19,9 @@ from affect_contract.comparison import (
 from affect_contract.outputs import SCALAR_NAMES
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
-from affect_evaluation.run.folder import timing
+from affect_evaluation.run.manifest import read_timing
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
-from affect_evaluation.run.truth import Truth, affect, expressions, read_truth, whole
+from affect_evaluation.run.truth import Truth, complete_rows, expression_ids, read_truth, scalar_values
 from affect_evaluation.scoring.bootstrap import Interval, classification_draws, differences, intervals, regression_draws
 from affect_evaluation.scoring.metrics import classification, regression
 
@@ -42,7 +42,7 @@ class Contender:
 
 
 def contenders(folders: Sequence[Path]) -> list[Contender]:
-    """Every backbone of every run.
+    """Every backbone of true_scalars run.
 
     Raises:
         EvaluationError: a folder is no run, or the runs scored different pictures.
@@ -54,7 +54,7 @@ def contenders(folders: Sequence[Path]) -> list[Contender]:
             found.append(Contender(folder, backbone, truth, answers))
     if len(found) < 2:  # noqa: PLR2004 - a comparison has two sides
         for folder in folders:
-            if not timing(folder):
+            if not read_timing(folder):
                 raise EvaluationError(not_finished(folder))
         raise EvaluationError("there is one model only: name runs with two models or more in all")
     for one in found[1:]:
@@ -66,8 +66,8 @@ def compare(base: Contender, other: Contender) -> Comparison:
     """``other`` measured by ``base``, on the pictures that both answered."""
     truth = base.truth
     before, after = (one.answers.probabilities.argmax(axis=1) for one in (base, other))
-    classified = whole(base.answers.probabilities + other.answers.probabilities)
-    true = expressions(truth.samples)
+    classified = complete_rows(base.answers.probabilities + other.answers.probabilities)
+    true = expression_ids(truth.samples)
     ids = np.array([sample.id for sample in truth.samples])
 
     def named(where: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def _require_same_pictures(one: Contender, other: Contender) -> None:
 def _expression_differences(base: Contender, other: Contender, classified: NDArray[np.bool_]) -> list[Difference]:
     if not classified.any():
         return []
-    true = expressions(base.truth.samples)[classified]
+    true = expression_ids(base.truth.samples)[classified]
     given = [one.answers.probabilities[classified] for one in (base, other)]
     before, after = (classification(true, probabilities) for probabilities in given)
     drawn = [classification_draws(true, probabilities) for probabilities in given]
@@ -107,14 +107,14 @@ def _expression_differences(base: Contender, other: Contender, classified: NDArr
 
 
 def _affect_differences(base: Contender, other: Contender) -> list[Difference]:
-    every = affect(base.truth.samples)
-    placed = whole(every + base.answers.affect + other.answers.affect)
-    if not placed.any():
+    true_scalars = scalar_values(base.truth.samples)
+    with_scalars = complete_rows(true_scalars + base.answers.affect + other.answers.affect)
+    if not with_scalars.any():
         return []
     made = []
     for column, name in enumerate(SCALAR_NAMES):
-        true = every[placed, column]
-        given = [one.answers.affect[placed, column] for one in (base, other)]
+        true = true_scalars[with_scalars, column]
+        given = [one.answers.affect[with_scalars, column] for one in (base, other)]
         before, after = (regression(true, predicted) for predicted in given)
         drawn = [regression_draws(true, predicted) for predicted in given]
         found = intervals(differences(drawn[1], drawn[0]))

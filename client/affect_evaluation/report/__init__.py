@@ -1,1 +1,1 @@
-"""What people see of a result: the report, its plots, and the table in the terminal."""
+"""Present a result to people: the HTML report, its plots, and the table in the terminal."""

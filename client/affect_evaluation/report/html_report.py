@@ -1,4 +1,4 @@
-"""`report.html`, one file that opens offline, and its plots as PNG files."""
+"""Write `report.html`, one file that opens offline, and its plots as PNG files."""
 
 import base64
 import io
@@ -13,11 +13,11 @@ from affect_contract.atomic_files import write_atomically
 from affect_contract.backbones import BACKBONES
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report import picture_grids, plots
-from affect_evaluation.report.tables import all_models, per_class
+from affect_evaluation.report.html_tables import all_models, per_class
 from affect_evaluation.run.answers import Answers
-from affect_evaluation.run.folder import sessions, timing
-from affect_evaluation.run.result import INTERVALS, Result, finish
-from affect_evaluation.run.truth import Truth, affect, expressions, whole
+from affect_evaluation.run.manifest import read_sessions, read_timing
+from affect_evaluation.run.result import INTERVALS, Result, write_result
+from affect_evaluation.run.truth import Truth, complete_rows, expression_ids, scalar_values
 from affect_evaluation.scoring.scores import ModelScores
 from affect_evaluation.scoring.study import SOURCE
 
@@ -25,18 +25,18 @@ REPORT_FILE: Final = "report.html"
 PLOTS_FOLDER: Final = "plots"
 
 _HALF_PAGE_INCHES: Final = 8.0
-"""A wider figure cannot be read beside another."""
+"""Widest figure that is shown beside another."""
 
-Named = Iterator[tuple[str, Figure]]
+NamedFigures = Iterator[tuple[str, Figure]]
 
 
 def finished(folder: Path) -> Result:
-    """`finish`, and the report of it.
+    """Score the run in a folder, and write its result and its report.
 
     Raises:
         EvaluationError: there is no result, or it cannot be written.
     """
-    result = finish(folder)
+    result = write_result(folder)
     try:
         write_report(folder, result)
     except OSError as exc:
@@ -45,10 +45,10 @@ def finished(folder: Path) -> Result:
 
 
 def write_report(folder: Path, result: Result) -> None:
-    """Draw everything about a run into its folder.
+    """Write the report and the plots of a run to its folder.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
     (folder / PLOTS_FOLDER).mkdir(exist_ok=True)
     models = [
@@ -65,7 +65,7 @@ def write_report(folder: Path, result: Result) -> None:
     )
     text = environment.get_template("report.html.j2").render(
         facts=result.truth.facts,
-        what=_what(result.truth),
+        scope=_scope(result.truth),
         intervals=INTERVALS,
         tables=all_models(result.models, result.baselines),
         study=SOURCE[0].upper() + SOURCE[1:],
@@ -75,46 +75,53 @@ def write_report(folder: Path, result: Result) -> None:
     write_atomically(folder / REPORT_FILE, text)
 
 
-def _figures(name: str, result: Result) -> Named:
+def _figures(name: str, result: Result) -> NamedFigures:
     scores, answers = result.models[name], result.answers[name]
     title = BACKBONES[name].display_name
     yield from _expression_figures(scores, answers, result.truth, title)
     yield from _affect_figures(scores, answers, result.truth, title)
 
 
-def _expression_figures(scores: ModelScores, answers: Answers, truth: Truth, title: str) -> Named:
+def _expression_figures(scores: ModelScores, answers: Answers, truth: Truth, title: str) -> NamedFigures:
     if "classification" not in scores:
         return
-    own = scores["classification"]
-    scored = whole(answers.probabilities)
-    true, probabilities = expressions(truth.samples)[scored], answers.probabilities[scored]
-    yield "confusion", plots.confusion(own, f"{title}: expressions, true by predicted")
-    yield "calibration", plots.reliability(true, probabilities, own, f"{title}: calibration")
-    if own["auc_roc_macro"] is not None:
-        yield "roc", plots.roc(true, probabilities, own, f"{title}: ROC, each expression against the rest")
-        yield "precision_recall", plots.precision_recall(true, probabilities, own, f"{title}: precision and recall")
-    right, wrong = picture_grids.right_and_wrong(truth.samples, answers)
+    expression_scores = scores["classification"]
+    scored = complete_rows(answers.probabilities)
+    true, probabilities = expression_ids(truth.samples)[scored], answers.probabilities[scored]
+    yield "confusion", plots.confusion(expression_scores, f"{title}: expressions, true by predicted")
+    yield "calibration", plots.reliability(true, probabilities, expression_scores, f"{title}: calibration")
+    if expression_scores["auc_roc_macro"] is not None:
+        yield (
+            "roc",
+            plots.roc(true, probabilities, expression_scores, f"{title}: ROC, each expression against the rest"),
+        )
+        yield (
+            "precision_recall",
+            plots.precision_recall(true, probabilities, expression_scores, f"{title}: precision and recall"),
+        )
+    right, wrong = picture_grids.sample_right_and_wrong(truth.samples, answers)
+    most_confident = picture_grids.most_confident_errors(truth.samples, answers)
     grids = {
         "right": (right, f"{title}: right expressions, with confidence"),
         "wrong": (wrong, f"{title}: wrong expressions (above: the true one)"),
-        "surest_errors": (picture_grids.surest_errors(truth.samples, answers), f"{title}: its surest errors"),
+        "surest_errors": (most_confident, f"{title}: its most confident errors"),
     }
-    for kind, (shown, heading) in grids.items():
-        if shown:
-            yield kind, picture_grids.grid(shown, heading)
+    for kind, (pictures, heading) in grids.items():
+        if pictures:
+            yield kind, picture_grids.grid(pictures, heading)
 
 
-def _affect_figures(scores: ModelScores, answers: Answers, truth: Truth, title: str) -> Named:
+def _affect_figures(scores: ModelScores, answers: Answers, truth: Truth, title: str) -> NamedFigures:
     if "regression" not in scores:
         return
-    every = affect(truth.samples)
-    scored = whole(answers.affect + every)
-    true, predicted = every[scored], answers.affect[scored]
+    true_scalars = scalar_values(truth.samples)
+    scored = complete_rows(answers.affect + true_scalars)
+    true, predicted = true_scalars[scored], answers.affect[scored]
     yield "affect", plots.predicted_by_true(true, predicted, scores["regression"], f"{title}: valence and arousal")
-    ids = expressions(truth.samples)[scored]
+    ids = expression_ids(truth.samples)[scored]
     yield "circumplex", plots.circumplex(ids, true, predicted, f"{title}: the plane of valence and arousal")
-    shown = picture_grids.farthest_off(truth.samples, answers)
-    yield "farthest_off", picture_grids.grid(shown, f"{title}: valence and arousal farthest off (above: annotated)")
+    pictures = picture_grids.largest_scalar_errors(truth.samples, answers)
+    yield "farthest_off", picture_grids.grid(pictures, f"{title}: valence and arousal farthest off (above: annotated)")
 
 
 def _saved(folder: Path, name: str, figure: Figure) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _title(name: str, scores: ModelScores) -> str:
     return f"{BACKBONES[name].display_name} ({versions or 'no answers'})"
 
 
-def _what(truth: Truth) -> str:
+def _scope(truth: Truth) -> str:
     if truth.facts["split"] == "all":
         return "ALL pictures of the data set, those that trained the models included."
     return f"The {truth.facts['split']} split of the data set, asked through the running service."
@@ -145,13 +152,13 @@ def _run(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     for name, scores in result.models.items():
         covered = scores["coverage"]
         yield f"coverage of {name}", f"{covered['answered']:,} of {covered['asked']:,} ({covered['share']:.1%})"
-    measured = timing(folder)
+    measured = read_timing(folder)
     for name, latency in measured.get("latency_ms", {}).items():
         yield f"latency of {name}", _latency(latency)
     if measured.get("pictures_per_s"):
         yield "throughput", f"{measured['pictures_per_s']:.0f} pictures/s"
-    for stretch in sessions(folder):
-        yield "asked", f"{stretch['answered']:,} answers from {stretch['url']}, {stretch['started']}, {stretch['host']}"
+    for one in read_sessions(folder):
+        yield "session", f"{one['answered']:,} answers from {one['url']}, {one['started']}, {one['host']}"
 
 
 def _latency(latency: Mapping[str, Any]) -> str:

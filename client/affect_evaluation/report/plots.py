@@ -1,4 +1,4 @@
-"""The plots of a result, each a figure of its own; readable in print and by people who see red and green alike."""
+"""The plots of a result, one figure each, readable in print and with red-green colour blindness."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ _DPI: Final = 110
 _TICKS: Final = (-1, -0.5, 0, 0.5, 1)
 _NAME_WIDTH: Final = 0.4
 _NAME_HEIGHT: Final = 0.08
-"""Of an expression's name in the plane of valence and arousal, in its units."""
+"""Size of an expression's name in the plane of valence and arousal, in its units."""
 _DARK: Final = 0.5
-"""A share above this is drawn so dark that its number is white."""
+"""Cells with a larger share are drawn so dark that their number is white."""
 _SCATTER_MOST: Final = 3_000
-"""More points than this are drawn as density."""
+"""Most points of a scatter plot; more are drawn as density, or thinned out."""
 _STYLES: Final = (
     ("#000000", "-"), ("#E69F00", "--"), ("#56B4E9", "-."), ("#009E73", ":"),
     ("#8C6D00", "-"), ("#0072B2", "--"), ("#D55E00", "-."), ("#CC79A7", ":"),
@@ -34,12 +34,12 @@ _STYLES: Final = (
 
 
 def save(figure: Figure, target: IO[bytes] | Path) -> None:
-    """Write a figure as PNG, without the time of its making."""
+    """Write a figure as PNG without a timestamp."""
     figure.savefig(target, dpi=_DPI, format="png", metadata={"Software": None})
 
 
 def confusion(scores: Classification, title: str) -> Figure:
-    """Pictures by true and predicted expression: counts, shaded by their share of the true one."""
+    """Draw the confusion matrix: counts, shaded by their share of the true expression."""
     counts = np.array(scores["confusion"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, axes = _figure(6.4, 5.6)
@@ -55,7 +55,7 @@ def confusion(scores: Classification, title: str) -> Figure:
 
 
 def roc(true: Ids, probabilities: Scores, scores: Classification, title: str) -> Figure:
-    """Each expression against the rest: true positive by false positive rate."""
+    """Draw the ROC curve of each expression against the rest."""
     figure, axes = _figure(7.4, 4.8)
     ranked = normalised(probabilities)
     for number in _present(scores):
@@ -70,7 +70,7 @@ def roc(true: Ids, probabilities: Scores, scores: Classification, title: str) ->
 
 
 def precision_recall(true: Ids, probabilities: Scores, scores: Classification, title: str) -> Figure:
-    """Each expression against the rest: precision by recall."""
+    """Draw precision by recall of each expression against the rest."""
     figure, axes = _figure(7.4, 4.8)
     ranked = normalised(probabilities)
     for number in _present(scores):
@@ -85,7 +85,7 @@ def precision_recall(true: Ids, probabilities: Scores, scores: Classification, t
 
 
 def reliability(true: Ids, probabilities: Scores, scores: Classification, title: str) -> Figure:
-    """How often predictions of some confidence are right, and how many there are."""
+    """Draw the share of right predictions by confidence, and the number of predictions."""
     bins = [one for one in confidence_bins(true, probabilities) if one["n"]]
     figure = Figure(figsize=(5.2, 5.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
@@ -101,7 +101,7 @@ def reliability(true: Ids, probabilities: Scores, scores: Classification, title:
 
 
 def predicted_by_true(true: Scores, predicted: Scores, scores: Mapping[str, Regression], title: str) -> Figure:
-    """Each scalar output, valence and arousal: predicted by annotated."""
+    """Draw predicted by annotated values of each scalar output."""
     figure = Figure(figsize=(4.6 * len(scores), 4.6), layout="constrained")
     figure.suptitle(title)
     for column, (axes, (name, own)) in enumerate(zip(figure.subplots(1, len(scores)), scores.items(), strict=True)):
@@ -114,18 +114,20 @@ def predicted_by_true(true: Scores, predicted: Scores, scores: Mapping[str, Regr
 
 
 def circumplex(ids: Ids, true: Scores, predicted: Scores, title: str) -> Figure:
-    """Where annotations and predictions lie, and for each expression how the mean is moved.
+    """Draw annotations and predictions in the plane of valence and arousal.
 
-    The plane of Russell (1980), A circumplex model of affect.
+    An arrow for each expression leads from the mean annotation to the mean prediction.
+
+    Source: Russell (1980), A circumplex model of affect.
     """
     figure, axes = _figure(6.6, 6.4)
-    some = np.linspace(0, len(true) - 1, min(len(true), _SCATTER_MOST)).astype(int)
+    picked = np.linspace(0, len(true) - 1, min(len(true), _SCATTER_MOST)).astype(int)
     axes.scatter(
-        true[some, 0], true[some, 1], s=9, alpha=0.35, color=_TRUE, marker="o", linewidths=0, label="annotated"
+        true[picked, 0], true[picked, 1], s=9, alpha=0.35, color=_TRUE, marker="o", linewidths=0, label="annotated"
     )
     axes.scatter(
-        predicted[some, 0],
-        predicted[some, 1],
+        predicted[picked, 0],
+        predicted[picked, 1],
         s=13,
         alpha=0.35,
         color=WRONG,
@@ -147,7 +149,7 @@ def circumplex(ids: Ids, true: Scores, predicted: Scores, title: str) -> Figure:
 
 
 def _mean_arrows(axes: Axes, ids: Ids, true: Scores, predicted: Scores) -> None:
-    """For each expression an arrow, and its name at the beginning, higher where another name is in the way."""
+    """Draw an arrow for each expression, with its name at the start, moved up where another name is in the way."""
     taken: list[tuple[float, float]] = []
     means = {label: (true[ids == number].mean(axis=0), predicted[ids == number].mean(axis=0))
              for number, label in enumerate(LABELS) if (ids == number).any()}  # fmt: skip

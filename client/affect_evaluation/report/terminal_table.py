@@ -1,4 +1,4 @@
-"""The result of a run as a table for a terminal."""
+"""Format the result of a run as a table for a terminal."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +14,7 @@ _NONE: Final = "-"
 
 
 def table(models: Mapping[str, ModelScores], baselines: TaskScores) -> str:
-    """Models, baselines and the study's figures, a row each, and what the study's figures are."""
+    """Return a row for each model, the baseline and the study, and the source of the study's figures."""
     columns = ["accuracy", *(f"{metric.upper()} {letter}" for letter in _DIMENSIONS.values() for metric in _METRICS)]
     rows = [(f"{name} {_versions(scores)}", _values(scores)) for name, scores in models.items()]
     rows.append(("baseline: majority class, mean", _values(baselines)))

@@ -1,1 +1,1 @@
-"""What the folder of a run holds: its pictures, every recorded answer, and the result."""
+"""Read and write the folder of a run: its pictures and labels, every recorded answer, and the result."""

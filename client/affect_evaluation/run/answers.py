@@ -1,4 +1,4 @@
-"""A run's recorded answers as arrays, in the order of its pictures."""
+"""Load a run's recorded answers into arrays, in the order of its pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,28 +17,28 @@ from affect_evaluation.scoring.metrics import Scores
 
 @dataclass
 class Answers:
-    """One backbone's answers; row i belongs to picture i, and is NaN where there is none."""
+    """The answers of one backbone; row i belongs to picture i, and is NaN without an answer."""
 
     probabilities: Scores
-    """float [n, 8], in id order."""
+    """float64 [n, 8], in the order of AffectNet ids."""
     affect: Scores
-    """A column for each scalar output, float [n, 2]: valence, arousal."""
+    """float64 [n, 2], a column for each scalar output: valence, arousal."""
     versions: dict[str, int] = field(default_factory=dict)
     answered: set[int] = field(default_factory=set)
     failures: dict[int, str] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
-    """Of every answer, in the order they came."""
+    """Latency of every answer, in the order in which they came."""
 
     @classmethod
     def none(cls, pictures: int) -> "Answers":
-        """Before the first answer."""
+        """Create the arrays for a number of pictures, without any answer."""
         return cls(np.full((pictures, len(LABELS)), np.nan), np.full((pictures, len(SCALAR_NAMES)), np.nan))
 
     def add(self, index: int, recorded: RecordedAnswer) -> None:
-        """Take in one recorded answer; a picture that was asked again counts as it did last.
+        """Add a recorded answer; of several answers to one picture, the last counts.
 
         Raises:
-            EvaluationError: another version answered than before.
+            EvaluationError: a model answered with another version than before.
         """
         if recorded.error is not None:
             self.failures[index] = recorded.error.code.value
@@ -47,17 +47,17 @@ class Answers:
             self.answered.add(index)
             self.latencies_ms.append(recorded.latency_ms)
             self._fill(index, recorded.answer)
-            self._agree(recorded.versions)
+            self._require_same_versions(recorded.versions)
 
     def _fill(self, index: int, answer: Prediction) -> None:
         if answer.probabilities is not None:
-            # By name: the order of a JSON object means nothing.
+            # By name, since the order of keys in JSON means nothing.
             self.probabilities[index] = [answer.probabilities[label] for label in LABELS]
         scalars = [getattr(answer, name) for name in SCALAR_NAMES]
         if None not in scalars:
             self.affect[index] = scalars
 
-    def _agree(self, versions: dict[str, int]) -> None:
+    def _require_same_versions(self, versions: dict[str, int]) -> None:
         for name, version in versions.items():
             if self.versions.setdefault(name, version) != version:
                 raise EvaluationError(
@@ -67,11 +67,11 @@ class Answers:
 
 
 def read_answers(predictions: Path, samples: Sequence[Sample]) -> dict[str, Answers]:
-    """Every backbone's answers, by name.
+    """Read the answers of every backbone, by its name.
 
     Args:
-        predictions: the run's `predictions.jsonl`.
-        samples: the pictures that were to be scored.
+        predictions: path of the run's `predictions.jsonl`.
+        samples: the pictures of the run.
 
     Raises:
         EvaluationError: the file cannot be read, mixes versions, or names other pictures.

@@ -1,4 +1,4 @@
-"""Parts of a run joined into one, as if it had been one from the beginning."""
+"""Merge the parts of a run that was split with ``--shard`` into one folder."""
 
 import shutil
 from collections.abc import Sequence
@@ -6,28 +6,28 @@ from pathlib import Path
 
 from affect_dataset.shards import WHOLE, Shard, parse_shard
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.folder import Identity, add_sessions, claim, digest_of, read_identity, sessions
+from affect_evaluation.run.manifest import Identity, add_sessions, claim, digest_of, read_identity, read_sessions
 from affect_evaluation.run.predictions import PREDICTIONS_FILE, PredictionLog
 from affect_evaluation.run.truth import Truth, read_truth
 
 
 def merge(parts: Sequence[Path], out: Path) -> None:
-    """Write the run whose parts are in ``parts`` to ``out``; merging the same parts again changes nothing.
+    """Merge the run in the folders ``parts`` into ``out``; merging the same parts again changes nothing.
 
     Raises:
-        EvaluationError: they are parts of different runs, one is missing or there twice, or one is not finished.
+        EvaluationError: the parts belong to different runs, or one is missing, given twice, or not finished.
     """
     identities = [read_identity(part) for part in parts]
     _require_complete(parts, identities)
     truths = [read_truth(part) for part in parts]
-    truth = Truth.of((one for each in truths for one in each.samples), truths[0].prior, truths[0].facts)
-    for part, known in zip(parts, truths, strict=True):
-        _require_finished(part, known, identities[0])
+    truth = Truth.of((sample for part in truths for sample in part.samples), truths[0].prior, truths[0].facts)
+    for part, part_truth in zip(parts, truths, strict=True):
+        _require_finished(part, part_truth, identities[0])
     claim(out, identities[0] | {"shard": str(WHOLE), "pictures": digest_of(truth.samples)})
     truth.write(out)
     _join_predictions(parts, out / PREDICTIONS_FILE)
-    if not sessions(out):
-        add_sessions(out, [session for part in parts for session in sessions(part)])
+    if not read_sessions(out):
+        add_sessions(out, [session for part in parts for session in read_sessions(part)])
 
 
 def _require_complete(parts: Sequence[Path], identities: Sequence[Identity]) -> None:
@@ -40,8 +40,8 @@ def _require_complete(parts: Sequence[Path], identities: Sequence[Identity]) -> 
     shards = [parse_shard(one["shard"]) for one in identities]
     wanted = {Shard(number, shards[0].count) for number in range(1, shards[0].count + 1)}
     if len(set(shards)) < len(shards) or set(shards) != wanted:
-        there = ", ".join(sorted(map(str, shards)))
-        raise EvaluationError(f"the parts are {there}: merge each of the {shards[0].count} once")
+        given = ", ".join(sorted(map(str, shards)))
+        raise EvaluationError(f"the parts are {given}: merge each of the {shards[0].count} once")
 
 
 def _require_finished(part: Path, truth: Truth, run: Identity) -> None:

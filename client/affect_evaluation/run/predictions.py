@@ -1,4 +1,4 @@
-"""`predictions.jsonl`: every answer of a run as it came, from which everything else is computed."""
+"""`predictions.jsonl`, the log of a run: every answer as it came, from which all results are computed."""
 
 import fcntl
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ PREDICTIONS_FILE: Final = "predictions.jsonl"
 
 
 class RecordedAnswer(BaseModel):
-    """What came of asking one backbone for one picture: an answer or an error."""
+    """The outcome of sending one picture to one backbone: an answer or an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -27,22 +27,22 @@ class RecordedAnswer(BaseModel):
     backbone: BackboneName
     answer: Prediction | None = None
     versions: dict[str, int] = {}
-    """The answer's, by model name."""
+    """Versions that gave the answer, by model name."""
     error: Failure | None = None
     latency_ms: float
-    """From the last time of asking to its answer, in milliseconds."""
+    """Milliseconds from the last attempt to its answer."""
 
     @property
     def is_settled(self) -> bool:
-        """Whether asking once more would change nothing."""
+        """Whether the answer is final; a retryable error is not."""
         return self.error is None or not FAULTS[self.error.code].retryable
 
 
 class PredictionLog:
-    """An append-only file of recorded answers that survives being killed at any moment.
+    """An append-only file of recorded answers, intact even if the process is killed at any moment.
 
     Raises:
-        EvaluationError: another process writes it, or it cannot be written.
+        EvaluationError: another process writes the file, or it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,12 +67,12 @@ class PredictionLog:
         self._file.close()
 
     def append(self, recorded: RecordedAnswer) -> None:
-        """Record one answer; the operating system has it when this returns."""
+        """Append one answer; it has reached the operating system when this returns."""
         self._file.write(recorded.model_dump_json(exclude_unset=True).encode() + b"\n")
         self._file.flush()
 
     def settled(self) -> set[tuple[str, BackboneName]]:
-        """Picture id and backbone of every answer that need not be asked for again."""
+        """Return picture id and backbone of every answer that is final."""
         return {(one.id, one.backbone) for one in read_recorded_answers(self._path) if one.is_settled}
 
     def _lock(self) -> None:
@@ -85,10 +85,10 @@ class PredictionLog:
 
 
 def read_recorded_answers(path: Path) -> Iterator[RecordedAnswer]:
-    """The recorded answers of a file, one at a time.
+    """Yield the recorded answers of a file.
 
     Raises:
-        EvaluationError: the file is not there, or a line is no recorded answer.
+        EvaluationError: the file cannot be read, or a line is not a recorded answer.
     """
     try:
         with path.open("rb") as file:
@@ -106,10 +106,10 @@ def _parse(path: Path, number: int, line: bytes) -> RecordedAnswer:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Remove the end of a line that a killed process was writing."""
-    whole = 0
+    """Remove an incomplete last line that a killed process has left."""
+    complete_bytes = 0
     with path.open("rb+") as file:
         for line in file:
             if line.endswith(b"\n"):
-                whole += len(line)
-        file.truncate(whole)
+                complete_bytes += len(line)
+        file.truncate(complete_bytes)

@@ -1,4 +1,4 @@
-"""The result of a run, from what its folder holds and nothing else: it can be computed again without the service."""
+"""Compute the result of a run from its folder alone, so that it can be computed again without the service."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from typing import Any, Final
 from affect_contract.atomic_files import write_atomically, write_json
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import Answers, read_answers
-from affect_evaluation.run.folder import write_timing
+from affect_evaluation.run.manifest import write_timing
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Truth, read_truth
 from affect_evaluation.scoring.bootstrap import LEVEL, RESAMPLES, SEED
@@ -30,7 +30,7 @@ INTERVALS: Final = {
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of a run."""
+    """The scores of a run, with the labels and answers that they are computed from."""
 
     truth: Truth
     answers: dict[str, Answers]
@@ -38,11 +38,11 @@ class Result:
     baselines: TaskScores
 
 
-def finish(folder: Path) -> Result:
-    """Score what a run's folder holds, and write the result beside it.
+def write_result(folder: Path) -> Result:
+    """Score the run in a folder, and write `metrics.json` and `metrics.csv` to it.
 
     Raises:
-        EvaluationError: it is no run, not one picture was answered, or the result cannot be written.
+        EvaluationError: the folder holds no run, no picture was answered, or the result cannot be written.
     """
     truth = read_truth(folder)
     predictions = folder / PREDICTIONS_FILE
@@ -53,7 +53,7 @@ def finish(folder: Path) -> Result:
     try:
         write_json(folder / METRICS_FILE, _document(result))
         write_atomically(folder / TABLE_FILE, _table(models))
-        write_timing(folder, {name: several.latencies_ms for name, several in answers.items()})
+        write_timing(folder, {name: one.latencies_ms for name, one in answers.items()})
     except OSError as exc:
         raise EvaluationError(f"the result cannot be written to {folder}: {exc.strerror}") from exc
     return result
@@ -77,7 +77,7 @@ def _document(result: Result) -> dict[str, Any]:
 
 
 def _table(models: Mapping[str, ModelScores]) -> str:
-    """Every score with its interval, a row each."""
+    """Format every score with its interval as a row of CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)

@@ -1,4 +1,4 @@
-"""What a run is scored against: its pictures and their labels, kept in its folder so that it stands alone."""
+"""`truth.jsonl`, the ground truth of a run: its pictures and labels, kept so that it can be scored without the data."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -20,19 +20,19 @@ TRUTH_FILE: Final = "truth.jsonl"
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of the labels without looking at a picture to be scored: the training split's."""
+    """Statistics of the training split's labels, from which baselines predict without looking at pictures."""
 
     majority: int | None
-    """The AffectNet id of its most frequent expression (the lowest among equals); None where it has no picture."""
+    """AffectNet id of the most frequent expression (the lowest among equals); None without training pictures."""
     means: tuple[float, float] | None
-    """Its mean valence and arousal; None where none are annotated."""
+    """Mean valence and arousal; None if no training picture is annotated with them."""
 
     @classmethod
     def of(cls, training: Sequence[Sample]) -> "Prior":
-        """That of some pictures."""
-        counts = np.bincount(expressions(training), minlength=len(LABELS))
-        pairs = affect(training)
-        known = pairs[whole(pairs)]
+        """Compute the prior of the training pictures."""
+        counts = np.bincount(expression_ids(training), minlength=len(LABELS))
+        values = scalar_values(training)
+        known = values[complete_rows(values)]
         return cls(
             int(counts.argmax()) if len(training) else None,
             (float(known[:, 0].mean()), float(known[:, 1].mean())) if len(known) else None,
@@ -41,24 +41,24 @@ class Prior:
 
 @dataclass(frozen=True)
 class Truth:
-    """The pictures of a run, in the order of their ids, on which intervals depend."""
+    """The pictures of a run in the order of their ids, on which the bootstrap draws depend."""
 
     samples: tuple[Sample, ...]
     prior: Prior
     facts: dict[str, Any]
-    """Of the data: digest, split, seed, what was left out."""
+    """Facts about the data: digest, split, seed, excluded rows by reason."""
 
     @classmethod
     def of(cls, samples: Iterable[Sample], prior: Prior, facts: dict[str, Any]) -> "Truth":
-        """The truth about ``samples``."""
+        """Sort the samples by id, and add their number to the facts."""
         ordered = tuple(sorted(samples, key=lambda sample: sample.id))
         return cls(ordered, prior, facts | {"pictures": len(ordered)})
 
     def write(self, folder: Path) -> None:
-        """Save it, whole and atomic.
+        """Write the file atomically.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         head = {"facts": self.facts, "prior": {"majority": self.prior.majority, "means": self.prior.means}}
         rows = (
@@ -72,10 +72,10 @@ class Truth:
 
 
 def read_truth(folder: Path) -> Truth:
-    """The truth that a run has saved.
+    """Read the ground truth of the run in a folder.
 
     Raises:
-        EvaluationError: there is none, or it is not what a run writes.
+        EvaluationError: the folder holds no run, or the file is not what a run writes.
     """
     path = folder / TRUTH_FILE
     try:
@@ -96,17 +96,17 @@ def _sample(line: str) -> Sample:
     return Sample(one["id"], Path(one["path"]), expression, one["valence"], one["arousal"], one["digest"])
 
 
-def whole(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows [n, ...] have no gap, a NaN being one: bool [n]."""
+def complete_rows(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows of an array [n, k] hold no NaN: bool [n]."""
     return np.asarray(~np.isnan(rows).any(axis=1))
 
 
-def expressions(samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """AffectNet ids, int64 [n]."""
+def expression_ids(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """Return the AffectNet ids of the samples' expressions: int64 [n]."""
     return np.array([sample.expression for sample in samples], np.int64)
 
 
-def affect(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """A column for each scalar output, float64 [n, 2]: valence, arousal; NaN where a sample has none."""
+def scalar_values(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Return the samples' annotations, float64 [n, 2]: valence, arousal; NaN where there is none."""
     rows = [[getattr(sample, name) for name in SCALAR_NAMES] for sample in samples]
     return np.array(rows, np.float64).reshape(-1, len(SCALAR_NAMES))

@@ -1,1 +1,1 @@
-"""From recorded answers to scores with intervals."""
+"""Compute scores with confidence intervals from recorded answers."""

@@ -1,8 +1,8 @@
-"""How far scores would move with other pictures: the percentile bootstrap (Efron 1979, Annals of Statistics 7, 1-26).
+"""Confidence intervals of scores by the percentile bootstrap (Efron 1979, Annals of Statistics 7, 1-26).
 
 Pictures are drawn with replacement, as integer weights, so that all scores of thousands of draws follow from sums. The
-draws depend on seed and number of pictures alone: two models that answered the same pictures are drawn alike, which
-makes the difference of their scores a paired one.
+draws depend on the seed and the number of pictures alone: two models that answered the same pictures get the same
+draws, which makes the differences of their scores paired.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,16 +19,16 @@ SEED: Final = 0
 LEVEL: Final = 0.95
 
 _CHUNK_VALUES: Final = 500_000
-"""Weights held at a time; memory stays flat in the number of pictures and draws."""
+"""Most weights in memory at a time, whatever the number of pictures and draws."""
 
 Draws = Mapping[str, Scores]
-"""By metric, its value in each draw; NaN where a draw leaves it undefined."""
+"""By metric, its values in all draws, float64 [draws]; NaN where it is undefined in a draw."""
 Interval = list[float]
-"""Lower and upper end."""
+"""Lower and upper end of a confidence interval."""
 
 
 def classification_draws(true: Ids, probabilities: Scores, *, resamples: int = RESAMPLES, seed: int = SEED) -> Draws:
-    """The scores of `metrics.classification` in each draw of the pictures."""
+    """Compute the scores of `metrics.classification` in each draw of the pictures."""
     predicted = probabilities.argmax(axis=1)
     cell = true * len(LABELS) + predicted
     ranked = normalised(probabilities)
@@ -48,7 +48,7 @@ def classification_draws(true: Ids, probabilities: Scores, *, resamples: int = R
 
 
 def regression_draws(true: Scores, predicted: Scores, *, resamples: int = RESAMPLES, seed: int = SEED) -> Draws:
-    """The scores of `metrics.regression` in each draw of the pictures."""
+    """Compute the scores of `metrics.regression` in each draw of the pictures."""
     clipped = np.clip(predicted, AFFECT_MIN, AFFECT_MAX)
     errors = clipped - true
     agreement = (np.sign(clipped) == np.sign(true)).astype(np.float64)
@@ -72,17 +72,17 @@ def regression_draws(true: Scores, predicted: Scores, *, resamples: int = RESAMP
 
 
 def intervals(draws: Draws, level: float = LEVEL) -> dict[str, Interval | None]:
-    """The interval that holds ``level`` of the draws, by metric; None where most draws leave the metric undefined."""
+    """Return by metric the interval that holds ``level`` of the draws; None if it is undefined in most draws."""
     return {name: _interval(values, level) for name, values in draws.items()}
 
 
 def differences(after: Draws, before: Draws) -> Draws:
-    """Draw by draw, for every metric that both have."""
+    """Return ``after`` minus ``before`` in each draw, for every metric that both have."""
     return {name: after[name] - before[name] for name in after if name in before}
 
 
 class _Ranking:
-    """One class against the rest, sorted once by probability; pictures of equal probability share a place."""
+    """One class against the rest: the pictures sorted once by probability, with equal probabilities as ties."""
 
     def __init__(self, positive: NDArray[np.bool_], probability: Scores) -> None:
         self._order = np.argsort(-probability, kind="stable")
@@ -91,7 +91,7 @@ class _Ranking:
         self._positive = positive[self._order].astype(np.float64)
 
     def areas(self, weights: Scores) -> Scores:
-        """AUC-ROC and average precision in each draw: float [draws, 2]."""
+        """Return AUC-ROC and average precision in each draw: float64 [draws, 2]."""
         return np.stack([self._area(one) for one in weights])
 
     def _area(self, weights: Scores) -> Scores:
@@ -109,7 +109,7 @@ class _Ranking:
 
 
 def _decision_scores(confusion: Scores) -> dict[str, Scores]:
-    """What follows from confusion matrices [draws, true, predicted]."""
+    """Compute the scores that follow from confusion matrices [draws, true, predicted]."""
     total = confusion.sum(axis=(1, 2))
     right = np.trace(confusion, axis1=1, axis2=2)
     true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
@@ -126,16 +126,16 @@ def _decision_scores(confusion: Scores) -> dict[str, Scores]:
 
 
 def _weights(pictures: int, resamples: int, seed: int) -> Iterator[Scores]:
-    """How often each picture is drawn: float [some draws, pictures], ``resamples`` in all."""
+    """Yield how often each picture is drawn, in chunks [draws, pictures] of ``resamples`` draws in all."""
     random = np.random.default_rng(seed)
-    some = max(1, min(resamples, _CHUNK_VALUES // pictures))
-    for start in range(0, resamples, some):
-        drawn = (random.integers(0, pictures, pictures) for _ in range(min(some, resamples - start)))
+    chunk = max(1, min(resamples, _CHUNK_VALUES // pictures))
+    for start in range(0, resamples, chunk):
+        drawn = (random.integers(0, pictures, pictures) for _ in range(min(chunk, resamples - start)))
         yield np.stack([np.bincount(one, minlength=pictures) for one in drawn]).astype(np.float64)
 
 
 def _mean_defined(values: Scores) -> Scores:
-    """The mean over classes [classes, draws] of those that are defined."""
+    """Return the mean over classes of the values [classes, draws] that are defined."""
     defined = ~np.isnan(values)
     count: Scores = np.where(defined.any(axis=0), defined.sum(axis=0), np.nan)
     total: Scores = np.where(defined, values, 0.0).sum(axis=0)

@@ -1,8 +1,8 @@
-"""The field's metrics; scikit-learn, scipy and krippendorff compute what they know.
+"""Metrics of expressions, valence and arousal, computed by scikit-learn, scipy and krippendorff where they have them.
 
 Definitions follow AffectNet (Mollahosseini et al. 2019, IEEE Trans. Affective Computing 10(1)). Every function takes
-a whole set, since means of batch means are other numbers. A score that is not defined is None, and the ``undefined``
-beside it says why, by its name.
+a whole set, since the mean of batch means is another number. A score that is undefined is None, and the ``undefined``
+beside it holds the reason under the score's name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,11 +26,11 @@ _ONE_CLASS: Final = "truth and prediction are one and the same class throughout"
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float64]
 Reasons = dict[str, str]
-"""Why a score is None, by the score's name."""
+"""The reasons why scores are None, by the score's name."""
 
 
 class ClassScores(TypedDict):
-    """One expression against the rest."""
+    """The scores of one expression against the rest."""
 
     precision: float | None
     recall: float | None
@@ -38,12 +38,12 @@ class ClassScores(TypedDict):
     auc_roc: float | None
     auc_pr: float | None
     prevalence: float
-    """Its share of the truth, which is the ``auc_pr`` of a guess."""
+    """Share of the pictures that show the expression, which is the ``auc_pr`` of a random guess."""
     undefined: Reasons
 
 
 class Classification(TypedDict):
-    """Scores of expressions."""
+    """The scores of predicted expressions."""
 
     n: int
     accuracy: float
@@ -55,14 +55,14 @@ class Classification(TypedDict):
     expected_calibration_error: float
     per_class: dict[str, ClassScores]
     absent_classes: list[str]
-    """Expressions that the truth lacks: left out of the means of AUC, and 0 in that of F1."""
+    """Expressions that no picture shows: left out of the means of AUC, and counted as 0 in the mean of F1."""
     confusion: list[list[int]]
-    """Pictures by true (row) and predicted (column) AffectNet id."""
+    """Number of pictures by true (row) and predicted (column) AffectNet id."""
     undefined: Reasons
 
 
 class Regression(TypedDict):
-    """Scores of valence or of arousal."""
+    """The scores of predicted valence, or of predicted arousal."""
 
     n: int
     rmse: float
@@ -71,15 +71,15 @@ class Regression(TypedDict):
     sagr: float
     sagr_without_zeros: float | None
     n_zero: int
-    """Annotations that are exactly 0, whose sign a prediction hardly ever meets."""
+    """Number of annotations that are exactly 0, whose sign a prediction hardly ever matches."""
     n_clipped: int
-    """Predictions that lay outside [-1, 1]."""
+    """Number of predictions outside [-1, 1]."""
     ccc: float | None
     undefined: Reasons
 
 
 def classification(true: Ids, probabilities: Scores) -> Classification:
-    """Score predicted probabilities against expression ids.
+    """Compute the scores of predicted probabilities.
 
     Args:
         true: AffectNet ids, int [n], n >= 1.
@@ -90,7 +90,7 @@ def classification(true: Ids, probabilities: Scores) -> Classification:
         (average precision) over the classes that the truth has, nominal alpha.
 
     Raises:
-        ValueError: shapes that do not fit, ids that are none, or rows that are no distributions.
+        ValueError: the shapes do not match, an id is out of range, or a row is not a distribution.
     """
     _check_distributions(true, probabilities)
     predicted = probabilities.argmax(axis=1)
@@ -123,7 +123,7 @@ def classification(true: Ids, probabilities: Scores) -> Classification:
 
 
 def regression(true: Scores, predicted: Scores) -> Regression:
-    """Score predicted valence, or arousal.
+    """Compute the scores of predicted valence, or of predicted arousal.
 
     Args:
         true: annotations, float [n] in [-1, 1], n >= 1.
@@ -134,7 +134,7 @@ def regression(true: Scores, predicted: Scores) -> Regression:
         beside it the share where the annotation has a sign.
 
     Raises:
-        ValueError: shapes that differ, no picture, or values that are not finite.
+        ValueError: the shapes differ, there is no picture, or a value is not finite.
     """
     _check_tracks(true, predicted)
     clipped = np.clip(predicted, AFFECT_MIN, AFFECT_MAX)
@@ -165,12 +165,12 @@ def regression(true: Scores, predicted: Scores) -> Regression:
 
 
 def concordance(true: Scores, predicted: Scores) -> float | None:
-    """Concordance correlation coefficient of two tracks, float [n].
+    """Return the concordance correlation coefficient of two tracks, float [n].
 
     Unlike Pearson's r it falls when the prediction is offset or rescaled. Moments are population moments.
 
     Returns:
-        A value in [-1, 1], 0 for a constant prediction; None where both tracks are the same constant.
+        A value in [-1, 1], 0 for a constant prediction; None if both tracks are the same constant.
 
     Source: Lin (1989), Biometrics 45(1), 255-268.
 
@@ -189,7 +189,7 @@ def concordance(true: Scores, predicted: Scores) -> float | None:
 
 
 def correlation(true: Scores, predicted: Scores) -> float | None:
-    """Pearson's r of two tracks, float [n]; None where one of them is constant."""
+    """Return Pearson's r of two tracks, float [n]; None if one of them is constant."""
     _check_tracks(true, predicted)
     if _is_constant(true) or _is_constant(predicted):
         return None
@@ -197,16 +197,16 @@ def correlation(true: Scores, predicted: Scores) -> float | None:
 
 
 def krippendorff_alpha(true: Ids, predicted: Ids) -> float | None:
-    """Nominal alpha of truth and prediction as two raters, int [n] each; None where only one value occurs."""
+    """Return the nominal alpha of truth and prediction as two raters, int [n] each; None if only one value occurs."""
     _check_id_tracks(true, predicted)
-    ratings = np.vstack([true, predicted])  # raters by units: the transpose gives another number without a word
+    ratings = np.vstack([true, predicted])  # raters by units: the transpose would silently give another number
     if np.unique(ratings).size == 1:
         return None
     return float(krippendorff.alpha(reliability_data=ratings, level_of_measurement="nominal"))
 
 
 def cohen_kappa(true: Ids, predicted: Ids) -> float | None:
-    """Unweighted kappa of two tracks of ids, int [n]; None where only one value occurs."""
+    """Return the unweighted kappa of two tracks of ids, int [n]; None if only one value occurs."""
     _check_id_tracks(true, predicted)
     if np.unique(np.concatenate([true, predicted])).size == 1:
         return None
@@ -214,7 +214,7 @@ def cohen_kappa(true: Ids, predicted: Ids) -> float | None:
 
 
 def normalised(probabilities: Scores) -> Scores:
-    """Rows [n, 8] that sum to 1: the API's float32 does so only to 1e-6."""
+    """Scale rows [n, 8] so that they sum to 1; the API's float32 values do so only to 1e-6."""
     rows: Scores = probabilities / probabilities.sum(axis=1, keepdims=True)
     return rows
 

@@ -1,4 +1,4 @@
-"""The tables of the report: all models beside baselines and study, and one model by expression."""
+"""The tables of the HTML report: all models beside baselines and study, and one model by expression."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,7 +19,7 @@ Table = dict[str, Any]
 
 
 def all_models(models: Mapping[str, ModelScores], baselines: TaskScores) -> list[Table]:
-    """A table for expressions, and one for each scalar output."""
+    """Return a table for expressions and one for each scalar output, as the template takes them."""
     return [
         _table("Expression", _EXPRESSION, ("classification",), models, baselines),
         *(_table(name.capitalize(), _AFFECT, ("regression", name), models, baselines) for name in SCALAR_NAMES),
@@ -27,7 +27,7 @@ def all_models(models: Mapping[str, ModelScores], baselines: TaskScores) -> list
 
 
 def per_class(scores: ModelScores) -> list[list[str]]:
-    """One model's scores by expression; empty where it was not asked for expressions."""
+    """Return a row of scores for each expression; empty if the model predicted none."""
     own = scores.get("classification")
     if own is None:
         return []
@@ -45,10 +45,10 @@ def _table(
     models: Mapping[str, ModelScores],
     baselines: TaskScores,
 ) -> Table:
-    rows = [_row(name, _at(scores, path), metrics, other=False) for name, scores in models.items()]
-    rows.append(_row("baseline", _at(baselines, path), metrics, other=True))
+    rows = [_row(name, _at(scores, path), metrics, is_reference=False) for name, scores in models.items()]
+    rows.append(_row("baseline", _at(baselines, path), metrics, is_reference=True))
     rows += [
-        _row(f"study: {name}", at, metrics, other=True)
+        _row(f"study: {name}", at, metrics, is_reference=True)
         for name, figures in STUDY_TABLE.items()
         if (at := _at({"regression": figures}, path))
     ]
@@ -61,10 +61,10 @@ def _at(scores: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
     return scores
 
 
-def _row(name: str, scores: Mapping[str, Any], metrics: Mapping[str, str], *, other: bool) -> dict[str, Any]:
+def _row(name: str, scores: Mapping[str, Any], metrics: Mapping[str, str], *, is_reference: bool) -> dict[str, Any]:
     intervals = scores.get("ci95", {})
     cells = [{"value": _number(scores.get(key)), "interval": _interval(intervals.get(key))} for key in metrics]
-    return {"name": name, "cells": cells, "other": other}
+    return {"name": name, "cells": cells, "is_reference": is_reference}
 
 
 def _number(value: float | None) -> str:

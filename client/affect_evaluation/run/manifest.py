@@ -1,4 +1,7 @@
-"""The folder of one run: what it holds never comes from two."""
+"""`run.json`, the manifest of a run's folder: the run's identity, its sessions and its timing.
+
+The identity keeps a folder from ever holding the answers of two runs.
+"""
 
 import hashlib
 import json
@@ -24,23 +27,23 @@ _PERCENTILES: Final = (50, 95, 99)
 
 
 class Identity(TypedDict):
-    """What makes two runs one and the same."""
+    """The properties that a run keeps from its first session to its last."""
 
     data_digest: str
     split: str
     shard: str
-    """Which part of the split, as ``I/N``."""
+    """The part of the split, as ``I/N``."""
     pictures: str
-    """Digest over the ids that are scored."""
+    """Digest of the ids of the pictures."""
     versions: dict[str, dict[str, int]]
-    """Version by model name, by backbone."""
+    """By backbone, the version of each model by name."""
 
 
 class Session(TypedDict):
-    """One stretch of a run, from a start to its end or interruption."""
+    """One session of a run, from its start until its end or interruption."""
 
     started: str
-    """UTC, ISO 8601."""
+    """Start in UTC, ISO 8601."""
     seconds: float
     answered: int
     url: str
@@ -50,7 +53,7 @@ class Session(TypedDict):
 def identity(
     data_digest: str, split: str, samples: Sequence[Sample], chosen: Sequence[Pin], shard: str = str(WHOLE)
 ) -> Identity:
-    """The identity of a run."""
+    """Build the identity of a run from its pictures and pinned versions."""
     return Identity(
         data_digest=data_digest,
         split=split,
@@ -61,15 +64,15 @@ def identity(
 
 
 def digest_of(samples: Sequence[Sample]) -> str:
-    """A digest over the ids of pictures, whatever their order."""
+    """Return a digest of the pictures' ids that does not depend on their order."""
     return hashlib.sha256("\n".join(sorted(sample.id for sample in samples)).encode()).hexdigest()
 
 
 def claim(out: Path, run: Identity) -> None:
-    """Make ``out`` the folder of a run, or go on with it.
+    """Make ``out`` the folder of a run, or check that it already is.
 
     Raises:
-        EvaluationError: it holds another run, or cannot be written.
+        EvaluationError: the folder holds another run, or cannot be written.
     """
     file = out / RUN_FILE
     try:
@@ -85,41 +88,41 @@ def claim(out: Path, run: Identity) -> None:
 
 
 def read_identity(folder: Path) -> Identity:
-    """The identity of the run in a folder.
+    """Read the identity of the run in a folder.
 
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: the folder holds no run.
     """
-    run = _recorded(folder)[_IDENTITY]
+    run = _read_document(folder)[_IDENTITY]
     if not isinstance(run, dict):
         raise _not_a_run(folder / RUN_FILE)
     return cast("Identity", run)
 
 
-def sessions(folder: Path) -> list[Session]:
-    """The stretches of the run in a folder, in order."""
-    return list(_recorded(folder).get(_SESSIONS, []))
+def read_sessions(folder: Path) -> list[Session]:
+    """Read the sessions of the run in a folder, in order."""
+    return list(_read_document(folder).get(_SESSIONS, []))
 
 
 def add_sessions(folder: Path, more: Sequence[Session]) -> None:
-    """Record stretches of a run."""
-    document = _recorded(folder)
+    """Append sessions to those of the run in a folder."""
+    document = _read_document(folder)
     document[_SESSIONS] = [*document.get(_SESSIONS, []), *more]
     write_json(folder / RUN_FILE, document)
 
 
-def timing(folder: Path) -> dict[str, Any]:
-    """Latency in milliseconds by backbone, and pictures a second, of a run; empty until it is finished."""
-    return dict(_recorded(folder).get(_TIMING, {}))
+def read_timing(folder: Path) -> dict[str, Any]:
+    """Read the timing of a run: latency in ms by backbone, and pictures per second; empty until it is finished."""
+    return dict(_read_document(folder).get(_TIMING, {}))
 
 
 def write_timing(folder: Path, latencies_ms: Mapping[str, Sequence[float]]) -> None:
-    """Sum up how long the answers of a run took, by backbone, for `timing`."""
-    document = _recorded(folder)
+    """Write the timing of a finished run, from the latencies of its answers by backbone."""
+    document = _read_document(folder)
     seconds = sum(session["seconds"] for session in document.get(_SESSIONS, []))
     answered = sum(session["answered"] for session in document.get(_SESSIONS, []))
     document[_TIMING] = {
-        "latency_ms": {name: _latency(several) for name, several in latencies_ms.items() if several},
+        "latency_ms": {name: _latency(values) for name, values in latencies_ms.items() if values},
         "pictures_per_s": answered / seconds if seconds else None,
     }
     write_json(folder / RUN_FILE, document)
@@ -130,7 +133,7 @@ def _latency(milliseconds: Sequence[float]) -> dict[str, float]:
     return percentiles | {"mean": float(np.mean(milliseconds))}
 
 
-def _recorded(folder: Path) -> dict[str, Any]:
+def _read_document(folder: Path) -> dict[str, Any]:
     file = folder / RUN_FILE
     try:
         document = json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The gate of a promotion: the runs are those of the versions, and no condition fails on their comparison."""
+"""The gate of a promotion: it checks that the scored versions are the right ones, and that no condition fails."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from affect_contract.models import MODELS
 
 
 class RunsUnusable(Exception):
-    """The runs that a gate judges by cannot be used; the text says why and what to do."""
+    """The runs to judge by cannot be used; the message says why, and what to do."""
 
 
 def objections(
@@ -25,11 +25,11 @@ def objections(
     canary: Mapping[str, int],
     stable: Mapping[str, int],
 ) -> list[str]:
-    """Return the objections to a promotion, a sentence each; empty where there are none.
+    """Return the objections to a promotion, one sentence each; empty if there are none.
 
     Args:
-        document: the comparison of two runs: of the stable version, and of the canary on the same pictures.
-        conditions: when the promotion is refused.
+        document: the comparison of the stable version's run with the canary's run on the same pictures.
+        conditions: the conditions under which the promotion is refused.
         canary: the version that is to become stable, by model name.
         stable: the version that is stable now, by model name.
 
@@ -46,13 +46,13 @@ def objections(
         if lacking is not None:
             found.append(f"{lacking} has no scores of {backbone}: evaluate it, or leave it out with --backbones")
             continue
-        strangers = [*_strangers(run, backbone, {**stable, **canary}), *_strangers(against, backbone, stable)]
-        found += strangers or _failures(_comparison(document, backbone), conditions)
+        mismatches = [*_mismatches(run, backbone, {**stable, **canary}), *_mismatches(against, backbone, stable)]
+        found += mismatches or _failures(_comparison(document, backbone), conditions)
     return found
 
 
-def _strangers(run: ComparedRun, backbone: str, wanted: Mapping[str, int]) -> Iterator[str]:
-    """Yield a sentence for each version that answered a run and is not the one in question."""
+def _mismatches(run: ComparedRun, backbone: str, wanted: Mapping[str, int]) -> Iterator[str]:
+    """Yield a sentence for each version that answered in a run but is not the wanted one."""
     for name, version in run.versions[backbone].items():
         if wanted.get(name) != version:
             yield (

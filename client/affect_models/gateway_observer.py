@@ -1,4 +1,4 @@
-"""A gateway as an observer of versions."""
+"""Observe through a gateway which versions have loaded."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -16,9 +16,9 @@ _TIMEOUT_S: Final = 5.0
 
 
 class GatewayObserver:
-    """A gateway, by its ``GET /models``.
+    """A gateway, observed through its ``GET /models``.
 
-    An embedded one runs the fused model or else the pair, so it need not have every model of a publish.
+    A gateway with embedded models runs the fused model or else the pair, so that it need not have every model.
     """
 
     knows_every_model = False

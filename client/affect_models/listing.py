@@ -1,4 +1,4 @@
-"""The versions of a models directory, as a table or a document."""
+"""List the versions of a models directory, as a table or as a JSON document."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from affect_registry.store import Entries
 
 
 class ListedVersion(TypedDict):
-    """One version of a model."""
+    """One version of a model, as `affect-models list` reports it."""
 
     name: str
     version: int
@@ -19,9 +19,9 @@ class ListedVersion(TypedDict):
     listed: bool
     """Whether `models.config` names it."""
     bytes: int | None
-    """Its size; None where it is not on disk."""
+    """Size in bytes; None if the version is not on disk."""
     states: NotRequired[dict[str, str | None]]
-    """Its state by observer, None where the observer does not have it; only where somebody was asked."""
+    """State by observer, None if the observer does not have the version; missing if there are no observers."""
 
 
 def listed_versions(root: Path, entries: Entries, observers: Sequence[Observer]) -> list[ListedVersion]:
@@ -50,15 +50,15 @@ def listed_versions(root: Path, entries: Entries, observers: Sequence[Observer])
 
 
 def by_model(versions: Sequence[ListedVersion]) -> list[dict[str, Any]]:
-    """Return the versions as a document has them."""
+    """Group the versions by model, as the JSON document does."""
     models: dict[str, list[dict[str, Any]]] = {}
     for one in versions:
         models.setdefault(one["name"], []).append({key: value for key, value in one.items() if key != "name"})
-    return [{"name": name, "versions": several} for name, several in models.items()]
+    return [{"name": name, "versions": listed} for name, listed in models.items()]
 
 
 def table(versions: Sequence[ListedVersion]) -> str:
-    """Return the versions as a person reads them, a line each."""
+    """Format the versions as a table, one line each."""
     width = max((len(one["name"]) for one in versions), default=0)
     return "\n".join(_line(one, width) for one in versions)
 
@@ -72,7 +72,7 @@ def _line(one: ListedVersion, width: int) -> str:
 
 
 def _states(states: Mapping[str, Mapping[str, ModelState]], name: str, version: int) -> dict[str, str | None]:
-    """Return what each observer reports of a version; None where it has none of it."""
+    """Return the state that each observer reports of a version; None if it does not have the version."""
     reported: dict[str, str | None] = {}
     for observer, models in states.items():
         state = models.get(name, ModelState()).versions.get(version)

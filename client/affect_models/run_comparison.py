@@ -1,4 +1,4 @@
-"""The comparison of two runs by `affect-evaluate`, in a process of its own: what it needs is not needed here."""
+"""Compare two runs with `affect-evaluate` in a process of its own, so that its libraries are not needed here."""
 
 import json
 import re
@@ -16,10 +16,10 @@ _MISSING: Final = re.compile(r"ModuleNotFoundError: No module named '(?P<module>
 
 
 def compare_runs(against: Path, run: Path) -> ComparisonDocument:
-    """Compare ``run`` with the run that it is measured by.
+    """Compare the run in a folder with the one that it is measured against.
 
     Raises:
-        RunsUnusable: a folder is no run, the runs cannot be compared, or a library is missing; the text says why.
+        RunsUnusable: a folder holds no run, the runs cannot be compared, or a library is missing.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="affect-comparison-") as folder:

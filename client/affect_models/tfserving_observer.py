@@ -1,4 +1,4 @@
-"""TensorFlow Serving as an observer of versions, every server behind a name by itself."""
+"""Observe through TensorFlow Serving which versions have loaded, at each server behind a name."""
 
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -15,17 +15,17 @@ Result = TypeVar("Result")
 
 _CALL_S: Final = 5.0
 _OPTIONS: Final = (
-    # Model servers are neighbours; a proxy of the environment would not reach them.
+    # Model servers are on the local network, which a proxy named by the environment does not reach.
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
 
 class TfServingObserver:
-    """One server, by its gRPC port.
+    """One TensorFlow Serving, observed through its gRPC port.
 
     Args:
-        address: HOST:PORT.
+        address: the gRPC address, HOST:PORT.
     """
 
     knows_every_model = True
@@ -74,7 +74,7 @@ def tfserving_observers(target: str) -> list[TfServingObserver]:
     """Return an observer for each server behind HOST:PORT: a headless Service's name has an address for every pod.
 
     Raises:
-        Unobservable: this is no address, or nobody knows the name.
+        Unobservable: ``target`` is not an address, or the name cannot be resolved.
     """
     host, _, port = target.rpartition(":")
     if not host or not port.isdecimal():
@@ -85,7 +85,7 @@ def tfserving_observers(target: str) -> list[TfServingObserver]:
         found: list[Any] = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as exc:
         raise Unobservable(f"{host} cannot be found ({exc}): name a host that runs TensorFlow Serving") from exc
-    # The server listens on IPv4 alone unless it is told otherwise; a pod may have both kinds of address.
+    # A pod may have IPv4 and IPv6 addresses, and by default the server listens on IPv4 only.
     family = min((one[0] for one in found), key=lambda family: family != socket.AF_INET)
     addresses = dict.fromkeys(one[4][0] for one in found if one[0] == family)
     return [TfServingObserver(f"[{one}]:{port}" if ":" in one else f"{one}:{port}") for one in addresses]

@@ -10,8 +10,8 @@ from affect_client.errors import ServiceUnreachable
 from affect_client.http.client import AsyncClient
 from affect_contract.errors import ErrorCode
 from affect_evaluation.asking import job
-from affect_evaluation.asking.job import IN_FLIGHT, ask
-from affect_evaluation.asking.pins import pins
+from affect_evaluation.asking.job import IN_FLIGHT, collect_answers
+from affect_evaluation.asking.version_pins import pin_versions
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.answers import read_answers
 from affect_evaluation.run.predictions import read_recorded_answers
@@ -79,7 +79,7 @@ def predictions(tmp_path):
 def run(service, samples, predictions):
     async def asking():
         async with AsyncClient(URL, retries=0, transport=httpx.MockTransport(service)) as client:
-            await ask([client], samples, pins(await client.models()), predictions)
+            await collect_answers([client], samples, pin_versions(await client.models()), predictions)
 
     asyncio.run(asking())
 

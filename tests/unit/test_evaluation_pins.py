@@ -5,7 +5,7 @@ import json
 import pytest
 
 from affect_contract.schemas import ModelList, Prediction
-from affect_evaluation.asking.pins import Pin, pins
+from affect_evaluation.asking.version_pins import Pin, pin_versions
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.manifest import RUN_FILE, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
@@ -37,37 +37,37 @@ def served(**models):
 
 
 def test_the_stable_version_is_pinned_by_its_number():
-    (pin,) = pins(served(mobilenet_v2_affect={3: ["stable"], 4: ["canary"]}))
+    (pin,) = pin_versions(served(mobilenet_v2_affect={3: ["stable"], 4: ["canary"]}))
     assert pin == Pin(MOBILENET, {"mobilenet_v2_affect": 3})
     assert pin.query == {"backbone": "mobilenet_v2", "version": 3}
 
 
 def test_models_published_apart_are_asked_for_by_label():
-    (pin,) = pins(served(custom_cnn_classification={2: ["stable"]}, custom_cnn_regression={1: ["stable"]}))
+    (pin,) = pin_versions(served(custom_cnn_classification={2: ["stable"]}, custom_cnn_regression={1: ["stable"]}))
     assert pin.versions == {"custom_cnn_classification": 2, "custom_cnn_regression": 1}
     assert pin.query == {"backbone": "custom_cnn", "label": "stable"}
 
 
 def test_a_label_picks_the_versions_and_the_backbones_that_have_it():
     listed = served(mobilenet_v2_affect={3: ["stable"], 4: ["canary"]}, custom_cnn_classification={1: ["stable"]})
-    (pin,) = pins(listed, label="canary")
+    (pin,) = pin_versions(listed, label="canary")
     assert pin == Pin(MOBILENET, {"mobilenet_v2_affect": 4}, "canary")
     assert pin.query == {"backbone": "mobilenet_v2", "version": 4}
     with pytest.raises(EvaluationError, match="no model of custom_cnn has a canary version: publish one first"):
-        pins(listed, ["custom_cnn"], "canary")
+        pin_versions(listed, ["custom_cnn"], "canary")
     with pytest.raises(EvaluationError, match="no model has the label 'beta'"):
-        pins(listed, label="beta")
+        pin_versions(listed, label="beta")
 
 
 def test_without_labels_the_latest_version_is_the_stable_one():
-    (pin,) = pins(served(mobilenet_v2_affect={3: [], 4: []}))
+    (pin,) = pin_versions(served(mobilenet_v2_affect={3: [], 4: []}))
     assert pin.versions == {"mobilenet_v2_affect": 4}
 
 
 def test_the_backbones_wanted_are_asked_in_the_order_given():
     listed = served(custom_cnn_regression={1: ["stable"]}, mobilenet_v2_affect={1: ["stable"]})
-    assert [pin.backbone for pin in pins(listed)] == ["custom_cnn", "mobilenet_v2"]
-    assert [pin.backbone for pin in pins(listed, [MOBILENET])] == ["mobilenet_v2"]
+    assert [pin.backbone for pin in pin_versions(listed)] == ["custom_cnn", "mobilenet_v2"]
+    assert [pin.backbone for pin in pin_versions(listed, [MOBILENET])] == ["mobilenet_v2"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_backbones_wanted_are_asked_in_the_order_given():
 )
 def test_what_cannot_be_pinned_is_said(listed, wanted, sentence):
     with pytest.raises(EvaluationError, match=sentence):
-        pins(listed, wanted)
+        pin_versions(listed, wanted)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from affect_dataset import loading
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_dataset.shards import WHOLE, add_shard_argument
 from affect_dataset.split import Assignment, read_or_assign
-from affect_evaluation.asking.job import IN_FLIGHT, ask
-from affect_evaluation.asking.pins import Pin, pins, probed_pins
+from affect_evaluation.asking.job import IN_FLIGHT, collect_answers
+from affect_evaluation.asking.version_pins import Pin, pin_versions, probe_versions
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.remarks import say
 from affect_evaluation.run.manifest import Session, add_sessions, claim, identity
@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> None:
 async def _find(options: argparse.Namespace) -> list[Pin]:
     async with _client(options) as client:
         if isinstance(client, AsyncGrpcClient):
-            return await probed_pins(client, options.backbones, options.label)
-        return pins(await client.models(), options.backbones, options.label)
+            return await probe_versions(client, options.backbones, options.label)
+        return pin_versions(await client.models(), options.backbones, options.label)
 
 
 def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
@@ -101,7 +101,7 @@ def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequenc
             clients = [_client(options) for _ in range(_connections(options.url))]
             for client in clients:
                 await stack.enter_async_context(client)
-            await ask(clients, samples, chosen, options.out / PREDICTIONS_FILE, on_answer=count)
+            await collect_answers(clients, samples, chosen, options.out / PREDICTIONS_FILE, on_answer=count)
 
     try:
         asyncio.run(work())

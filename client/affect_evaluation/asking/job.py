@@ -1,4 +1,4 @@
-"""Asking the service for a whole test set: bounded, resumable, one version from beginning to end."""
+"""Collect the gateway's answers for a whole test set: bounded, resumable, and all from the pinned versions."""
 
 import asyncio
 import math
@@ -17,8 +17,8 @@ from affect_contract.labels import LABELS
 from affect_contract.outputs import SCALAR_NAMES
 from affect_contract.schemas import Failure, Prediction
 from affect_dataset.samples import Sample
-from affect_evaluation.asking.concurrency import Concurrency
-from affect_evaluation.asking.pins import Pin, PinnedQuery
+from affect_evaluation.asking.adaptive_concurrency import AdaptiveConcurrency
+from affect_evaluation.asking.version_pins import Pin, PinnedQuery
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer
 
@@ -27,12 +27,12 @@ IN_FLIGHT: Final = 16
 AnyClient = AsyncClient | AsyncGrpcClient
 
 _WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Before each further try of a request that may succeed a moment later."""
+"""Waits before each retry of a request that failed for a transient reason."""
 _LONGEST_WAIT_S: Final = 30.0
 _SUM_TOLERANCE: Final = 1e-3
 
 
-async def ask(
+async def collect_answers(
     clients: Sequence[AnyClient],
     samples: Sequence[Sample],
     chosen: Sequence[Pin],
@@ -40,18 +40,18 @@ async def ask(
     *,
     on_answer: Callable[[], None] = lambda: None,
 ) -> None:
-    """Ask for every picture that is not settled yet, and record each answer as it comes.
+    """Send every picture without a final answer to the gateway, and record each answer as it comes.
 
     Args:
-        clients: of the gateway, that share the requests under way.
+        clients: clients of the gateway, among which the requests are distributed.
         samples: the pictures.
-        chosen: the versions to ask, each for every picture.
-        predictions: the file that answers are appended to.
-        on_answer: called after each.
+        chosen: the pinned versions, each of which gets every picture.
+        predictions: path of the file to which answers are appended.
+        on_answer: called after each answer.
 
     Raises:
-        EvaluationError: the versions changed midway, or a picture cannot be read any more.
-        ServiceUnreachable: the service went away and stayed away; the same call goes on from there.
+        EvaluationError: another version answered, or a picture cannot be read any more.
+        ServiceUnreachable: the gateway stayed away; calling again with the same arguments continues the run.
     """
     with PredictionLog(predictions) as log:
         settled = log.settled()
@@ -65,34 +65,36 @@ async def ask(
                 on_answer()
 
             try:
-                concurrency = Concurrency(IN_FLIGHT)
+                concurrency = AdaptiveConcurrency(IN_FLIGHT)
                 async with asyncio.TaskGroup() as group:
                     for number in range(IN_FLIGHT):
                         group.create_task(_work(clients[number % len(clients)], pending, concurrency, record))
             except ExceptionGroup as failures:
-                # Workers share one service and one folder: the first to fail says why all do.
+                # Workers share one service and one folder, so that the first failure explains the others.
                 raise failures.exceptions[0] from None
 
 
 async def _work(
     client: AnyClient,
     pending: Iterator[tuple[Pin, Sample]],
-    concurrency: Concurrency,
+    concurrency: AdaptiveConcurrency,
     record: Callable[[RecordedAnswer], None],
 ) -> None:
     for pin, sample in pending:
-        record(await _asked(client, pin, sample, concurrency))
+        record(await _recorded_answer(client, pin, sample, concurrency))
 
 
-async def _asked(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concurrency) -> RecordedAnswer:
+async def _recorded_answer(
+    client: AnyClient, pin: Pin, sample: Sample, concurrency: AdaptiveConcurrency
+) -> RecordedAnswer:
     try:
         picture = sample.path.read_bytes()
     except OSError as exc:
         raise EvaluationError(f"{sample.path} cannot be read any more: {exc.strerror}") from exc
     clock = _Clock()
     try:
-        answer = await _patiently(client, pin.query, picture, clock, concurrency)
-        _require_whole(answer)
+        answer = await _predict_with_retries(client, pin.query, picture, clock, concurrency)
+        _require_scorable(answer)
     except AffectError as exc:
         error = Failure(code=exc.code, detail=exc.detail)
         return RecordedAnswer(id=sample.id, backbone=pin.backbone, error=error, latency_ms=clock.milliseconds())
@@ -107,7 +109,7 @@ async def _asked(client: AnyClient, pin: Pin, sample: Sample, concurrency: Concu
 
 
 class _Clock:
-    """Time since the last start."""
+    """Measures the milliseconds since the last start."""
 
     def __init__(self) -> None:
         self.start()
@@ -119,13 +121,13 @@ class _Clock:
         return (time.perf_counter() - self._started) * 1000
 
 
-async def _patiently(
-    client: AnyClient, query: PinnedQuery, picture: bytes, clock: _Clock, concurrency: Concurrency
+async def _predict_with_retries(
+    client: AnyClient, query: PinnedQuery, picture: bytes, clock: _Clock, concurrency: AdaptiveConcurrency
 ) -> Prediction:
-    """The answer, asked for again where that may help: a gateway that restarts is no reason to end a long run."""
+    """Return the prediction, retried after transient errors so that a restart of the gateway does not end the run."""
 
     async def once() -> Prediction:
-        async with concurrency.place():
+        async with concurrency.slot():
             clock.start()
             return await client.predict(picture, **query)
 
@@ -133,23 +135,23 @@ async def _patiently(
         try:
             return await once()
         except ServiceUnreachable:
-            told_s = 0.0
+            retry_after_s = 0.0
         except Unauthorized as exc:
-            # No fault of the picture: a row of its own would stay when the key is right.
+            # Not recorded for the picture, since the error would stay in the log once the key is right.
             raise EvaluationError(f"the gateway lets nobody in without a key of its own: {exc.detail}") from exc
         except AffectError as exc:
             if not FAULTS[exc.code].retryable:
                 raise
-            told_s = exc.retry_after_s or 0.0
-        await asyncio.sleep(min(max(wait_s, told_s), _LONGEST_WAIT_S))
+            retry_after_s = exc.retry_after_s or 0.0
+        await asyncio.sleep(min(max(wait_s, retry_after_s), _LONGEST_WAIT_S))
     return await once()
 
 
-def _require_whole(answer: Prediction) -> None:
-    """Make sure that an answer can be scored.
+def _require_scorable(answer: Prediction) -> None:
+    """Check that an answer can be scored.
 
     Raises:
-        BackendError: it has neither task, half of one, other labels than ours, or no distribution.
+        BackendError: the answer has no complete task, other labels than ours, or no probability distribution.
     """
     probabilities = answer.probabilities
     scalars = {getattr(answer, name) is None for name in SCALAR_NAMES}

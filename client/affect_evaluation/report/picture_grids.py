@@ -78,18 +78,18 @@ def grid(pictures: Sequence[CaptionedPicture], title: str) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, pictures: CaptionedPicture) -> None:
-    colour = RIGHT if pictures.right else WRONG
+def _draw(axes: Axes, captioned: CaptionedPicture) -> None:
+    colour = RIGHT if captioned.right else WRONG
     try:
-        with Image.open(pictures.sample.path) as picture:
+        with Image.open(captioned.sample.path) as picture:
             axes.imshow(picture.convert("RGB").resize((112, 112)))
     except (OSError, UnidentifiedImageError):
         axes.text(0.5, 0.5, "picture no\nlonger there", ha="center", va="center", transform=axes.transAxes)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.spines[:].set(color=colour, linewidth=3.5, linestyle="-" if pictures.right else (0, (3, 2)))
-    axes.set_title(pictures.title, fontsize=10)
-    axes.set_xlabel(pictures.detail, fontsize=9, color=colour)
+    axes.spines[:].set(color=colour, linewidth=3.5, linestyle="-" if captioned.right else (0, (3, 2)))
+    axes.set_title(captioned.title, fontsize=10)
+    axes.set_xlabel(captioned.detail, fontsize=9, color=colour)
 
 
 def _classified(answers: Answers) -> list[int]:

@@ -1,4 +1,4 @@
-"""One version from the beginning of a run to its end, whatever is rolled out meanwhile."""
+"""Pin the versions that a run scores, whatever is rolled out while it runs."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -28,20 +28,20 @@ class PinnedQuery(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Pin:
-    """Which version of a backbone a whole run asks."""
+    """The version of a backbone that a run scores from beginning to end."""
 
     backbone: BackboneName
     versions: Mapping[str, int]
-    """Version by model name, as the gateway had them when the run began."""
+    """Version by model name, as served when the run began."""
     label: str = STABLE
-    """What they were found by."""
+    """Label by which the versions were found."""
 
     @property
     def query(self) -> PinnedQuery:
-        """The query that asks for it.
+        """Query parameters that select the version.
 
-        Models published apart have no version number in common; they are asked for by label, and `require` finds
-        out if the label moves.
+        Models published apart have different version numbers; they are selected by label, and `require` detects if
+        the label moves.
         """
         numbers = set(self.versions.values())
         if len(numbers) == 1:
@@ -49,10 +49,10 @@ class Pin:
         return PinnedQuery(backbone=self.backbone, label=self.label)
 
     def require(self, answer: Prediction) -> None:
-        """Make sure that the versions pinned have answered.
+        """Check that the pinned versions have answered.
 
         Raises:
-            EvaluationError: another one has.
+            EvaluationError: another version has answered.
         """
         for name, version in answer.model.versions.items():
             if self.versions.get(name) != version:
@@ -63,11 +63,16 @@ class Pin:
                 )
 
 
-def pins(served: ModelList, wanted: Sequence[BackboneName] = (), label: str = STABLE) -> list[Pin]:
-    """The versions that carry a label, of the backbones wanted; else of all that are served, or all that have it.
+def pin_versions(served: ModelList, wanted: Sequence[BackboneName] = (), label: str = STABLE) -> list[Pin]:
+    """Pin the versions that carry a label, by the gateway's list of models.
+
+    Args:
+        served: the gateway's list of models.
+        wanted: the backbones to score; if empty, all that are served, or all that have the label if it is not stable.
+        label: the label.
 
     Raises:
-        EvaluationError: a backbone that is not served, or has no such version.
+        EvaluationError: a backbone is not served, or has no version with the label.
     """
     found = {model.backbone for model in served.models}
     missing = [backbone for backbone in wanted if backbone not in found]
@@ -82,11 +87,13 @@ def pins(served: ModelList, wanted: Sequence[BackboneName] = (), label: str = ST
     return [_pin(served, backbone, label) for backbone in (wanted or sorted(found))]
 
 
-async def probed_pins(client: AsyncGrpcClient, wanted: Sequence[BackboneName] = (), label: str = STABLE) -> list[Pin]:
-    """`pins` over gRPC, which lists no models: what answers for a grey picture is what carries the label.
+async def probe_versions(
+    client: AsyncGrpcClient, wanted: Sequence[BackboneName] = (), label: str = STABLE
+) -> list[Pin]:
+    """Pin the versions that answer for a grey picture, since the gRPC API does not list models.
 
     Raises:
-        EvaluationError: a backbone that is not served, or has no such version.
+        EvaluationError: a backbone is not served, or has no version with the label.
     """
     found = []
     for backbone in wanted or BACKBONES:
@@ -118,6 +125,6 @@ def _pin(served: ModelList, backbone: BackboneName, label: str) -> Pin:
 
 
 def _labelled(model: ModelStatus, label: str) -> int | None:
-    """The version that answers by a label: where there are no labels at all, the latest is stable."""
+    """Return the version that a label selects; without any labels, the latest version is stable."""
     latest = label == STABLE and not any(one.labels for one in model.versions)
     return max((one.version for one in model.versions if latest or label in one.labels), default=None)

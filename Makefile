@@ -41,8 +41,9 @@ demo: $(READY) ## run everything end to end: faces, training, serving, predictio
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-test-long: $(READY) ## run the fuzz tests 400 times as long, then atheris, if installed, for FUZZ_S seconds a parser
+test-long: $(READY) ## run the fuzz tests 400 times as long, 100 shutdowns under load, and atheris, if installed, for FUZZ_S seconds a parser
 	AFFECT_FUZZ=400 $(BIN)/python -m pytest --numprocesses auto $(FUZZ_TESTS) $(PYTEST_ARGS)
+	AFFECT_DRAINS=50 $(BIN)/python -m pytest --numprocesses auto tests/integration/test_drain.py -k under_load $(PYTEST_ARGS)
 	if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python -m tests.fuzz --seconds "$(FUZZ_S)"; fi
 
 check: $(READY) ## check format, lint, types, generated code and dependencies

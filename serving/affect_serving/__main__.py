@@ -160,10 +160,11 @@ async def _serve(settings: Settings) -> None:
                 await drain.wait_begun()
                 _log.info("shutting down: reporting not ready, and serving for another %g s", settings.drain_delay_s)
                 await drain.wait_delay(settings.drain_delay_s)
+                await rpc_server.gate.answers.hold()
                 gateway.services.admission.close()
                 _log.info("refusing new requests, and finishing those under way within %g s", settings.drain_grace_s)
                 server.stop()
-                group.create_task(rpc_server.grpc.stop(settings.drain_grace_s))
+                group.create_task(rpc_server.stop(settings.drain_grace_s))
 
 
 def _freeze_startup_objects() -> None:

@@ -1,6 +1,8 @@
 """How the gateway ends, as a process that is sent signals."""
 
 import json
+import os
+import queue
 import re
 import signal
 import socket
@@ -19,13 +21,19 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from affect_client.errors import ServiceUnreachable
+from affect_client.rpc.calls import Address, translate_error
+from affect_contract.errors import ErrorCode
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_testbed.pictures import encoded, patches
 from tests.conftest import ROOT
 
 JPEG = encoded(patches())
 PATIENCE_S = 60
-LOAD = 12
+LOAD = 8
+PICTURES = 10
+PICTURE = affect_pb2.StreamRequest(request=affect_pb2.PredictRequest(image=JPEG))
+DRAINS = int(os.environ.get("AFFECT_DRAINS", "1"))
 
 
 class Running(NamedTuple):
@@ -33,15 +41,16 @@ class Running(NamedTuple):
     http: str
     rpc: str
     log: IO[str]
+    metrics: httpx.Client
 
     def tell(self, number=signal.SIGTERM):
         self.process.send_signal(number)
 
-    def in_flight(self):
-        text = httpx.get(f"{self.http}/metrics").text
-        return sum(
-            float(found) for found in re.findall(r"^affect_requests_(?:in_flight|queued) (\S+)", text, re.MULTILINE)
-        )
+    def begun(self):
+        """How many pictures the gateway has begun to work on."""
+        found = re.search(r"^affect_queue_seconds_count (\S+)", self.metrics.get("/metrics").text, re.MULTILINE)
+        assert found
+        return float(found[1])
 
     def ended(self):
         status = self.process.wait(PATIENCE_S)
@@ -55,16 +64,18 @@ def told_gateway(*options: object, start_s: float = 0, delay_s: float = 0) -> It
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        httpx.Client() as metrics,
     ):
         try:
             assert process.stdout
             assert process.stdout.readline() == "starting\n"
             if start_s:
-                yield Running(process, "", "", log)
+                yield Running(process, "", "", log, metrics)
             else:
                 ready = re.search(r"ready on (\S+) and grpc://(\S+)", process.stdout.readline())
                 assert ready
-                yield Running(process, ready[1], ready[2], log)
+                metrics.base_url = httpx.URL(ready[1])
+                yield Running(process, ready[1], ready[2], log, metrics)
         finally:
             process.kill()
 
@@ -76,47 +87,86 @@ def until(condition):
         time.sleep(0.02)
 
 
-def test_under_load_nothing_that_was_accepted_is_lost_on_either_surface():
-    options = ("--drain-delay-s", 0, "--access-log-sample", 1, "--log-format", "json")
-    with told_gateway(*options, delay_s=0.2) as gateway, grpc.insecure_channel(gateway.rpc) as channel:
-        stub = affect_pb2_grpc.AffectServiceStub(channel)
-        stop = threading.Event()
+class Load:
+    """Callers that ask one thing after the other, until they find nobody to ask; each gives how its questions ended."""
 
-        def over_http():
-            with httpx.Client(base_url=gateway.http, timeout=PATIENCE_S) as client:
-                for _ in iter(stop.is_set, True):
-                    try:
-                        yield client.post("/predict", content=JPEG).status_code
-                    except httpx.TransportError:
-                        yield "nobody"
-                        return
+    def __init__(self, gateway: Running) -> None:
+        self.gateway = gateway
+        self.answered = 0
+        self._address = Address(f"grpc://{gateway.rpc}")
 
-        def over_rpc():
-            for _ in iter(stop.is_set, True):
+    def over_http(self):
+        with httpx.Client(base_url=self.gateway.http, timeout=PATIENCE_S) as client:
+            while True:
                 try:
-                    stub.Predict(affect_pb2.PredictRequest(image=JPEG), timeout=PATIENCE_S)
-                    yield 200
-                except grpc.RpcError as exc:
-                    yield exc.code().name
-                    if exc.code() is grpc.StatusCode.UNAVAILABLE:
-                        return
+                    yield self._answer(client.post("/predict", content=JPEG).status_code)
+                except httpx.TransportError:
+                    yield "nobody"
+                    return
 
-        with ThreadPoolExecutor(2 * LOAD) as callers:
-            outcomes = [callers.submit(list, load()) for load in [over_http, over_rpc] * LOAD]
-            until(lambda: gateway.in_flight() >= LOAD)
-            gateway.tell()
-            status, log = gateway.ended()
-            stop.set()
-            ended = [outcome.result(PATIENCE_S) for outcome in outcomes]
+    def over_rpc(self):
+        with self._stub() as stub:
+            yield from self._asked(lambda: [stub.Predict(affect_pb2.PredictRequest(image=JPEG), timeout=PATIENCE_S)])
+
+    def over_streams(self):
+        def asked():
+            more = queue.SimpleQueue()
+            more.put(PICTURE)
+            try:
+                for number, answer in enumerate(stub.PredictStream(iter(more.get, None), timeout=PATIENCE_S)):
+                    yield answer
+                    more.put(PICTURE if number < PICTURES else None)
+            finally:
+                more.put(None)
+
+        with self._stub() as stub:
+            yield from self._asked(asked)
+
+    def _asked(self, ask):
+        while True:
+            try:
+                for answer in ask():
+                    refused = isinstance(answer, affect_pb2.StreamResponse) and answer.WhichOneof("outcome") == "error"
+                    yield answer.error.code if refused else self._answer(200)
+            except grpc.RpcError as exc:
+                outcome = translate_error(exc, self._address, PATIENCE_S)
+                if isinstance(outcome, ServiceUnreachable):
+                    yield "nobody" if outcome.never_connected else str(exc)
+                    return
+                yield outcome.code
+
+    def _answer(self, status):
+        self.answered += status == 200  # about, from many threads
+        return status
+
+    @contextmanager
+    def _stub(self):
+        options = (("grpc.use_local_subchannel_pool", 1),)
+        with grpc.insecure_channel(self.gateway.rpc, options) as channel:
+            yield affect_pb2_grpc.AffectServiceStub(channel)
+
+
+@pytest.mark.parametrize("number", range(DRAINS))
+@pytest.mark.parametrize("delay_s", [0.2, 0])
+def test_under_load_nothing_that_was_accepted_is_lost_on_either_surface(delay_s, number):
+    options = ("--drain-delay-s", 0, "--access-log-sample", 1, "--log-format", "json")
+    with told_gateway(*options, delay_s=delay_s) as gateway, ThreadPoolExecutor(3 * LOAD) as callers:
+        load = Load(gateway)
+        ways = [load.over_http, load.over_rpc, load.over_streams]
+        outcomes = [callers.submit(lambda way=way: list(way())) for way in ways * LOAD]
+        until(lambda: load.answered >= 3 * LOAD)
+        gateway.tell()
+        status, log = gateway.ended()
+        ended = [outcome.result(PATIENCE_S) for outcome in outcomes]
     assert status == 0, log
     # Callers are answered until the door is shut; then they are refused, or find nobody where they ask, be it at the
     # other end of a connection that they had kept. What was accepted is told by the log.
-    assert {one for outcome in ended for one in outcome} <= {200, 503, "UNAVAILABLE", "nobody"}
+    assert {one for outcome in ended for one in outcome} <= {200, 503, ErrorCode.MODEL_NOT_READY, "nobody"}
     lines = [json.loads(line) for line in log.splitlines()]
-    answered = [line for line in lines if line["logger"] == "affect.access" and line["route"] != "/metrics"]
+    answered = [line for line in lines if line["logger"] == "affect.access"]
     assert {line["code"] for line in answered} <= {"", "model_not_ready"}
     # What the gateway worked on and what reached a caller are the same.
-    assert sum(line["code"] == "" for line in answered) == sum(outcome.count(200) for outcome in ended) >= LOAD
+    assert sum(line["code"] == "" for line in answered) == sum(outcome.count(200) for outcome in ended)
 
 
 def test_first_it_is_not_ready_and_serves_on_then_its_door_is_shut():
@@ -142,7 +192,7 @@ def test_first_it_is_not_ready_and_serves_on_then_its_door_is_shut():
 def test_a_second_signal_ends_it_at_once():
     with told_gateway("--drain-delay-s", 0, delay_s=600) as gateway, ThreadPoolExecutor(1) as caller:
         lost = caller.submit(httpx.post, f"{gateway.http}/predict", content=JPEG, timeout=PATIENCE_S)
-        until(lambda: gateway.in_flight() == 1)
+        until(lambda: gateway.begun() == 1)
         gateway.tell()
         time.sleep(0.5)
         assert gateway.process.poll() is None
@@ -154,7 +204,7 @@ def test_a_second_signal_ends_it_at_once():
 def test_a_signal_that_is_told_twice_is_one_signal():
     with told_gateway("--drain-delay-s", 0, delay_s=1) as gateway, ThreadPoolExecutor(1) as caller:
         answer = caller.submit(httpx.post, f"{gateway.http}/predict", content=JPEG, timeout=PATIENCE_S)
-        until(lambda: gateway.in_flight() == 1)
+        until(lambda: gateway.begun() == 1)
         gateway.tell()
         gateway.tell(signal.SIGINT)
         status, log = gateway.ended()
@@ -165,7 +215,7 @@ def test_a_signal_that_is_told_twice_is_one_signal():
 def test_a_person_who_interrupts_it_waits_for_no_load_balancer():
     with told_gateway("--drain-delay-s", 600, delay_s=0.5) as gateway, ThreadPoolExecutor(1) as caller:
         answer = caller.submit(httpx.post, f"{gateway.http}/predict", content=JPEG, timeout=PATIENCE_S)
-        until(lambda: gateway.in_flight() == 1)
+        until(lambda: gateway.begun() == 1)
         gateway.tell(signal.SIGINT)
         status, log = gateway.ended()
         assert status == 0, log
@@ -181,12 +231,13 @@ def test_what_takes_longer_than_the_grace_is_answered_that_it_was_given_up():
     ):
         answer = caller.submit(httpx.post, f"{gateway.http}/predict", content=JPEG, timeout=PATIENCE_S)
         call = affect_pb2_grpc.AffectServiceStub(channel).Predict.future(affect_pb2.PredictRequest(image=JPEG))
-        until(lambda: gateway.in_flight() == 2)
+        until(lambda: gateway.begun() == 2)
         gateway.tell()
         status, log = gateway.ended()
         assert status == 0, log
         assert (answer.result().status_code, answer.result().json()["code"]) == (503, "model_not_ready")
-        assert call.exception(PATIENCE_S).code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+        assert call.exception(PATIENCE_S).code() is grpc.StatusCode.UNAVAILABLE
+        assert dict(call.exception().trailing_metadata())["affect-code"] == "model_not_ready"
 
 
 def test_a_stream_gets_its_answers_and_is_ended():
@@ -199,7 +250,7 @@ def test_a_stream_gets_its_answers_and_is_ended():
 
     with told_gateway("--drain-delay-s", 0, delay_s=0.5) as gateway, grpc.insecure_channel(gateway.rpc) as channel:
         answers = affect_pb2_grpc.AffectServiceStub(channel).PredictStream(pictures())
-        until(lambda: gateway.in_flight() == 4)
+        until(lambda: gateway.begun() == 4)
         gateway.tell()
         came = set()
         with pytest.raises(grpc.RpcError) as caught:

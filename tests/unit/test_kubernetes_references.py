@@ -204,7 +204,7 @@ def test_the_time_to_start_covers_every_attempt_to_load_the_models():
 
 
 def test_a_gateway_has_the_time_that_its_draining_takes():
-    assert GATEWAY.spec["terminationGracePeriodSeconds"] > DEFAULTS.drain_delay_s + DEFAULTS.drain_grace_s
+    assert GATEWAY.spec["terminationGracePeriodSeconds"] >= DEFAULTS.drain_delay_s + DEFAULTS.drain_grace_s + 2
 
 
 def test_a_model_server_ends_when_nobody_can_be_talking_to_it_any_more():

@@ -10,6 +10,8 @@ from affect_contract.schemas import Readiness
 _ITSELF: Final = "gateway"
 NOT_READY: Final = Readiness(waiting_for=[_ITSELF], reasons={_ITSELF: "it is shutting down, but still serves requests"})
 """The answer of ``/readyz`` during shutdown."""
+GIVEN_UP: Final = "the gateway ended before there was an answer: ask another"
+"""The detail of requests that did not finish within the grace."""
 
 
 class Drain:

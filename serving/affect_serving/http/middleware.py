@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from affect_contract.errors import AffectError, Internal, ModelNotReady
 from affect_contract.headers import REQUEST_ID_HEADER
+from affect_serving.core.drain import GIVEN_UP
 from affect_serving.core.request_services import RequestServices
 from affect_serving.http.errors import CODE_KEY, INTERNAL_DETAIL, problem_response
 from affect_serving.telemetry.metrics import Metrics
@@ -115,7 +116,7 @@ class RequestMiddleware:
         except asyncio.CancelledError:
             if sender.is_partly_sent:
                 raise
-            error = ModelNotReady("the gateway ended before there was an answer: ask another", retry_after_s=1.0)
+            error = ModelNotReady(GIVEN_UP, retry_after_s=1.0)
         except AffectError as exc:
             if sender.is_partly_sent:
                 raise

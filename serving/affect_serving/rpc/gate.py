@@ -4,20 +4,30 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 
-from affect_contract.errors import FAULTS, AffectError, DeadlineExceeded, ErrorCode, Internal, InvalidRequest
+from affect_contract.errors import (
+    FAULTS,
+    AffectError,
+    DeadlineExceeded,
+    ErrorCode,
+    Internal,
+    InvalidRequest,
+    ModelNotReady,
+)
 from affect_contract.headers import CODE_METADATA, REQUEST_ID_HEADER, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
 from affect_serving.core.deadline import Deadline
+from affect_serving.core.drain import GIVEN_UP
 from affect_serving.core.request_services import RequestServices
 from affect_serving.http.errors import INTERNAL_DETAIL
+from affect_serving.rpc.held_answers import HeldAnswers
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics, Rejection
 from affect_serving.telemetry.request_context import RequestContext, current_request
@@ -38,6 +48,7 @@ class RpcCall:
     route: str
     request_id: str
     deadline: Deadline
+    authorization: str
     key_name: str = ""
 
 
@@ -56,11 +67,20 @@ class RpcGate(grpc.aio.ServerInterceptor):
         self._prefix = f"/{service}/"
         self._settings = settings
         self._guarded: dict[str, Any] = {}
+        self.answers = HeldAnswers()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._given_up = False
 
     def open(self, metrics: Metrics, services: RequestServices) -> None:
         """Take calls from now on; a server has to be made with its interceptors, before there is anything to let in."""
         self._metrics = metrics
         self._services = services
+
+    def give_up(self) -> None:
+        """Cancel the calls under way; their callers get `ModelNotReady`."""
+        self._given_up = True
+        for task in self._under_way:
+            task.cancel()
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -133,38 +153,64 @@ class RpcGate(grpc.aio.ServerInterceptor):
             route: its method.
             of_many: whether its pictures are counted one by one, and the call itself only where it fails.
         """
+        call = self._begun(context, route, of_many=of_many)
+        started = time.perf_counter()
+        status, code = grpc.StatusCode.OK, ""
+        try:
+            with self._counted_as_under_way(), self._services.tracing.request(route.lstrip("/")):
+                call.key_name = self._services.keys.check(call.authorization)
+                yield call
+            await self.answers.wait_released(call.deadline.left_s())
+        except AffectError as exc:
+            status, code = status_of(exc), exc.code
+            await self._abort(context, call, exc)
+        except grpc.aio.AbortError:
+            raise
+        except asyncio.CancelledError:
+            if not self._given_up:
+                status = grpc.StatusCode.CANCELLED
+                raise
+            error = ModelNotReady(GIVEN_UP, retry_after_s=1.0)
+            status, code = status_of(error), error.code
+            await self._abort(context, call, error)
+        except Exception:
+            _log.exception("request %s failed", call.request_id)
+            status, code = grpc.StatusCode.INTERNAL, ErrorCode.INTERNAL
+            await self._abort(context, call, Internal(INTERNAL_DETAIL))
+        finally:
+            if not of_many or status is not grpc.StatusCode.OK:
+                self.record(call, status, code, time.perf_counter() - started)
+
+    def _begun(self, context: Any, route: str, *, of_many: bool) -> RpcCall:
+        self.answers.call_arrived()
         metadata = {name: str(value) for name, value in context.invocation_metadata() or ()}
         own_id = request_id(metadata.get(REQUEST_ID_HEADER.lower(), ""))
         left_s = context.time_remaining()
         if left_s is None:  # each picture of many has the gateway's time for itself
             left_s = math.inf if of_many else self._settings.deadline_ms / 1000
-        call = RpcCall(route, own_id, Deadline(left_s))
+        call = RpcCall(route, own_id, Deadline(left_s), metadata.get("authorization", ""))
         current_call.set(call)
         current_request.set(
             RequestContext(own_id, trace_context(metadata.get(TRACEPARENT, ""), metadata.get(TRACESTATE, "")))
         )
         context.set_trailing_metadata(((REQUEST_ID_METADATA, own_id),))
-        started = time.perf_counter()
-        status, code = grpc.StatusCode.OK, ""
+        return call
+
+    @contextmanager
+    def _counted_as_under_way(self) -> Iterator[None]:
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._under_way.add(task)
         try:
-            with self._services.tracing.request(route.lstrip("/")):
-                call.key_name = self._services.keys.check(metadata.get("authorization", ""))
-                yield call
-        except AffectError as exc:
-            status, code = status_of(exc), exc.code
-            await _abort(context, own_id, exc)
-        except grpc.aio.AbortError:
-            raise
-        except asyncio.CancelledError:
-            status = grpc.StatusCode.CANCELLED
-            raise
-        except Exception:
-            _log.exception("request %s failed", own_id)
-            status, code = grpc.StatusCode.INTERNAL, ErrorCode.INTERNAL
-            await _abort(context, own_id, Internal(INTERNAL_DETAIL))
+            yield
         finally:
-            if not of_many or status is not grpc.StatusCode.OK:
-                self.record(call, status, code, time.perf_counter() - started)
+            self._under_way.discard(task)
+
+    async def _abort(self, context: Any, call: RpcCall, error: AffectError) -> None:
+        await self.answers.wait_released(call.deadline.left_s())
+        trailers = [(REQUEST_ID_METADATA, call.request_id), (CODE_METADATA, error.code.value)]
+        if error.retry_after_s is not None:
+            trailers.append((RETRY_AFTER_METADATA, str(round(error.retry_after_s * 1000))))
+        await context.abort(status_of(error), error.detail, tuple(trailers))
 
     def record(self, call: RpcCall, status: grpc.StatusCode, code: str, seconds: float) -> None:
         """Count and log an answer."""
@@ -177,10 +223,3 @@ class RpcGate(grpc.aio.ServerInterceptor):
 def status_of(error: AffectError) -> grpc.StatusCode:
     """The status that a call ends with."""
     return grpc.StatusCode[FAULTS[error.code].grpc or grpc.StatusCode.INTERNAL.name]
-
-
-async def _abort(context: Any, own_id: str, error: AffectError) -> None:
-    trailers = [(REQUEST_ID_METADATA, own_id), (CODE_METADATA, error.code.value)]
-    if error.retry_after_s is not None:
-        trailers.append((RETRY_AFTER_METADATA, str(round(error.retry_after_s * 1000))))
-    await context.abort(status_of(error), error.detail, tuple(trailers))

@@ -1,5 +1,7 @@
 """The gRPC server: its port, its limits, and the services on it."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
@@ -21,6 +23,8 @@ from affect_serving.telemetry.metrics import Metrics
 from affect_serving.tls_files import key_and_certificate
 
 _STREAMS_PER_PLACE: Final = 4
+_LAST_WORDS_S: Final = 1.0
+"""How long, after the grace, the answers of calls that did not finish may take to be sent."""
 
 
 class Server(NamedTuple):
@@ -28,6 +32,22 @@ class Server(NamedTuple):
 
     grpc: grpc.aio.Server
     gate: RpcGate
+
+    async def stop(self, grace_s: float) -> None:
+        """Tell callers to go elsewhere, and finish the calls under way; `HeldAnswers.hold` before it loses none.
+
+        Args:
+            grace_s: how long calls may take to finish, in seconds.
+        """
+        ends = time.monotonic() + grace_s
+        await self.gate.answers.wait_gap(grace_s / 2)
+        stopping = asyncio.create_task(self.grpc.stop(grace_s + _LAST_WORDS_S))
+        await asyncio.sleep(0)  # it has begun, so answers sent from now on follow GOAWAY
+        self.gate.answers.release()
+        await asyncio.wait((stopping,), timeout=max(0.0, ends - time.monotonic()))
+        if not stopping.done():
+            self.gate.give_up()
+        await stopping
 
 
 @asynccontextmanager
@@ -74,14 +94,16 @@ async def serving_calls(
     server.gate.open(metrics, services)
     service = AffectService(settings, predictor, services, server.gate)
     affect_pb2_grpc.add_AffectServiceServicer_to_server(service, server.grpc)
-    async with HealthFollowsReadiness(predictor, metrics, services.drain, (SERVICE,)) as follower:
+    async with HealthFollowsReadiness(
+        predictor, metrics, services.drain, services.admission.closed, (SERVICE,)
+    ) as follower:
         follower.add_to(server.grpc)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server.grpc)
         await server.grpc.start()
         try:
             yield
         finally:
-            await server.grpc.stop(settings.drain_grace_s)
+            await server.stop(settings.drain_grace_s)
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> int:

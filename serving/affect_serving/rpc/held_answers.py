@@ -1,8 +1,8 @@
 """Answers held back while the gRPC server stops, so that no call is lost on its way in.
 
 In one step, gRPC's server tells its callers to go elsewhere (GOAWAY) and cancels every call that no handler has yet.
-So a call that still waits inside gRPC, or that its caller sends before reading GOAWAY, ends as CANCELLED, without a code
-of ours (https://github.com/grpc/grpc/issues/41785). A caller that waits for an answer sends no further call. Therefore
+A call that still waits inside gRPC, or that its caller sends before reading GOAWAY, then ends as CANCELLED, without a
+code of ours (https://github.com/grpc/grpc/issues/41785). A caller that waits for an answer sends no further call. So
 answers are held back until no more calls arrive; then the server stops, and the answers follow GOAWAY.
 """
 

@@ -34,6 +34,10 @@ WALKS = [
 RUN_BY_THE_SUITE_ITSELF = "make "
 NOT_RUN = ("console", "go")
 """Languages of blocks that need what is not there: containers, grpcurl, Go."""
+FOLDERS = (
+    "contract", "registry", "dataset", "training", "serving", "client", "testbed", "bench", "scripts", "tests",
+    "monitoring",
+)  # fmt: skip
 START_S = 90
 
 
@@ -181,6 +185,8 @@ def test_every_make_target_file_and_heading_that_a_document_names_exists(documen
         place = (ROOT / document).parent.joinpath(link) if link else ROOT / document
         assert place.exists(), link
         assert not heading or heading in anchors(place), f"{link}#{heading}"
+    for path in re.findall(rf"(?<![\w/-])((?:{'|'.join(FOLDERS)})/[\w/.-]+\.\w+)", text):
+        assert (ROOT / path).exists(), path
 
 
 def anchors(page: Path) -> set[str]:

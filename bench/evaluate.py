@@ -1,12 +1,9 @@
 """Compare the evaluation job with a bare load generator on the same gateway, and time the scoring of large sets.
 
-    python bench/evaluate.py --models DIR [--pictures 4000] [--rows 50000] [--rounds 3]
-
 Both send the same pictures to the gateway, with 16 requests in flight. Then recorded answers to ``--rows`` pictures
 are scored and plotted in a process of its own.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -24,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from affect_contract.arguments import whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.labels import LABELS, Expression
 from affect_contract.schemas import AnsweringModel, Prediction
 from affect_dataset.faces.synthetic import write_faces
@@ -145,12 +144,34 @@ def _answer(sample: Sample, random: np.random.Generator) -> RecordedAnswer:
     return RecordedAnswer(id=sample.id, backbone=model.backbone, answer=answer, versions=model.versions, latency_ms=5.0)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Measure the evaluation job.")
-    parser.add_argument("--models", type=Path, required=True, help="models directory with a MobileNetV2")
-    parser.add_argument("--pictures", type=int, default=4_000)
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=3)
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/evaluate.py",
+        description="Measure the evaluation job against a bare load generator, and the scoring of a large set.",
+        examples=("python bench/evaluate.py --models models",),
+    )
+    parser.add_argument("--models", type=Path, required=True, metavar="DIR", help="models directory with a MobileNetV2")
+    parser.add_argument(
+        "--pictures",
+        type=whole_number(1),
+        default=4_000,
+        metavar="N",
+        help="pictures to ask for (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rows",
+        type=whole_number(1),
+        default=50_000,
+        metavar="N",
+        help="recorded answers to score (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=whole_number(1),
+        default=3,
+        metavar="N",
+        help="rounds, of which the median counts (default: %(default)s)",
+    )
     return parser
 
 

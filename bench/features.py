@@ -3,8 +3,6 @@
 A cache of random features is written as `affect-train features` writes it; then each way trains a regression head for
 one epoch in a process of its own. Memory of the process itself is stated apart from mapped files, whose memory the
 system takes back when others need it.
-
-    python bench/features.py [--pictures 450000] [--width 1280] [--batch-size 16] [--folder DIR]
 """
 
 import argparse
@@ -26,6 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from numpy.typing import NDArray
 
+from affect_contract.arguments import whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.labels import Expression
 from affect_contract.outputs import Task
 from affect_dataset.samples import Sample
@@ -135,13 +135,7 @@ def train(way: str, folder: Path, count: int, batch_size: int) -> dict[str, floa
 
 def main() -> None:
     """Measure both ways and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=450_000)
-    parser.add_argument("--width", type=int, default=1280, help="of a picture's features")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--folder", type=Path, help="where the cache is made (default: the system's temporary one)")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = _parser().parse_args()
     if options.way:
         print(json.dumps(train(options.way, options.folder, options.pictures, options.batch_size)))
         return
@@ -159,6 +153,36 @@ def main() -> None:
                 f"| {way} | {took['own']:,.0f} MB | {took['before']:,.0f} MB | {took['files']:,.0f} MB | "
                 f"{took['seconds']:,.1f} |"
             )
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/features.py",
+        description="Train a head on the features of a large data set, once read from disk and once held in memory.",
+        examples=("python bench/features.py --batch-size 128",),
+    )
+    parser.add_argument(
+        "--pictures",
+        type=whole_number(1),
+        default=450_000,
+        metavar="N",
+        help="pictures in the cache (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--width", type=whole_number(1), default=1280, metavar="N", help="features of a picture (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        default=16,
+        metavar="N",
+        help="pictures in a training step (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the cache is made (default: the system's temporary folder)"
+    )
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":

@@ -3,11 +3,8 @@
 Both train MobileNetV2 and two heads on the same losses, batch normalisation in inference mode, on batches of 32
 pictures of 224 x 224 that are in memory. Keras's loop is `train_on_batch` on the network as it is; ours folds the
 normalisation.
-
-    python bench/fine_tune.py [--steps 12] [--rounds 3]
 """
 
-import argparse
 import os
 import statistics
 import time
@@ -17,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 
+from affect_contract.arguments import whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.outputs import Task
 from affect_contract.preprocess import SHAPE
 from affect_training.networks.backbones import build_base
@@ -55,10 +54,7 @@ def seconds_a_step(model: keras.Model, batch: np.ndarray, targets: dict[str, np.
 
 def main() -> None:
     """Print the ratio of the two loops' speeds."""
-    parser = argparse.ArgumentParser(description="Measure a step of fine-tuning.")
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = _parser().parse_args()
     generator = np.random.default_rng(0)
     batch = generator.integers(0, 256, (RECIPE.batch_size, *SHAPE)).astype(np.float32)
     targets = {
@@ -72,6 +68,25 @@ def main() -> None:
         ratios.append(before / after)
         print(f"round {number + 1}: plain {before:.3f} s a step, ours {after:.3f} s, {before / after:.2f}x")
     print(f"median: {statistics.median(ratios):.2f}x the plain loop's steps a second")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/fine_tune.py",
+        description="Measure a step of fine-tuning in Keras's own loop and in ours.",
+        examples=("python bench/fine_tune.py --steps 12 --rounds 3",),
+    )
+    parser.add_argument(
+        "--steps", type=whole_number(1), default=12, metavar="N", help="steps in a round (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=whole_number(1),
+        default=3,
+        metavar="N",
+        help="rounds, of which the median counts (default: %(default)s)",
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Compare the gateway in front of a model server with direct calls of the model server.
 
-    python bench/gateway.py [--models DIR] [--pictures DIR] [--seconds 6] [--rounds 3]
-
 Load generator and model server share one core, and the gateway has the other. The direct client decodes the pictures
 itself. The first model server answers at once; with it, figures for operators are measured too: how soon the gateway is
 ready, its memory after 10,000 requests, and how soon it serves again after the model server was restarted. With
@@ -25,6 +23,8 @@ from typing import NamedTuple
 import httpx
 import psutil
 
+from affect_contract.arguments import seconds, whole_number
+from affect_contract.commands import CommandParser
 from affect_dataset.faces.synthetic import write_faces
 from affect_serving.core.api_keys import new_key
 from affect_testbed.model_server.process import free_port, model_server, server_command
@@ -234,12 +234,34 @@ def _wait_ready(http: str) -> None:
         time.sleep(0.01)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Compare the gateway with asking the model server directly.")
-    parser.add_argument("--models", type=Path, help="a models directory with mobilenet_v2_affect, for a real model")
-    parser.add_argument("--pictures", type=Path, help="folder of JPEG files (default: 224x224 synthetic faces)")
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--rounds", type=int, default=3)
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/gateway.py",
+        description="Compare a gateway before a model server with asking the model server directly.",
+        examples=(
+            "python bench/gateway.py",
+            "python bench/gateway.py --models models",
+        ),
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="models directory with mobilenet_v2_affect, to measure with a real model too (default: none)",
+    )
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="folder of JPEG files (default: synthetic faces of 224 x 224)"
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, default=6.0, metavar="SECONDS", help="length of each load (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=whole_number(1),
+        default=3,
+        metavar="N",
+        help="rounds, of which the median counts (default: %(default)s)",
+    )
     return parser
 
 

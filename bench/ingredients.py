@@ -4,8 +4,6 @@ Every variant is trained on the training split and scored on the validation spli
 from the unchanged recipe have 95 % intervals from a paired bootstrap over the pictures; a run with another seed shows
 how much chance alone changes. Work is measured in CPU seconds, which other processes on the machine hardly affect. An
 interrupted call can be repeated: variants that are trained already are not trained again.
-
-    python bench/ingredients.py --data DIR --weights DIR --out DIR [--epochs 8] [--only NAME,NAME]
 """
 
 import argparse
@@ -21,6 +19,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from affect_contract.arguments import whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.models import fused
 from affect_contract.outputs import AROUSAL, PROBABILITIES, VALENCE
 from affect_contract.preprocess import SIDE
@@ -148,14 +148,7 @@ def row(name: str, found: VariantResult, base: VariantResult) -> str:
 
 def main() -> None:
     """Print each row of the table as soon as it is known, and the whole table at the end."""
-    parser = argparse.ArgumentParser(description="Measure what each ingredient of fine-tuning brings.")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="names of variants, separated by commas")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     shortened = shorter(load_recipe("best"), options.epochs)
     wanted = variants(shortened)
     names = [AS_IT_IS, *(name for name in options.only.split(",") if name)] if options.only else list(wanted)
@@ -166,6 +159,43 @@ def main() -> None:
         lines.append(row(name, found, base))
         print(lines[-1], flush=True)
     print("\n".join(lines))
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/ingredients.py",
+        description="Fine-tune by recipes that differ in one thing each, and compare them on the validation split.",
+        examples=("python bench/ingredients.py --data faces --weights weights --out ingredients --epochs 8",),
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="data set: a folder in AffectNet's layout, or a CSV file",
+    )
+    parser.add_argument("--weights", type=Path, required=True, metavar="DIR", help="folder of ImageNet weights")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for what is trained; an interrupted command goes on there",
+    )
+    parser.add_argument(
+        "--epochs", type=whole_number(1), default=8, metavar="N", help="epochs of each variant (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="seed of every variant but one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--only", default="", metavar="A,B", help="names of variants to train, separated by commas (default: all)"
+    )
+    return parser
 
 
 if __name__ == "__main__":

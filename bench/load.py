@@ -1,7 +1,5 @@
 """A load generator light enough to share a small machine with the server: raw HTTP/1.1 on kept connections.
 
-    python bench/load.py URL --pictures DIR --in-flight 16 --seconds 6
-
 Prints one JSON document: pictures, seconds, p50_ms, p99_ms, failed.
 """
 
@@ -13,6 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
+
+from affect_contract.arguments import seconds, whole_number
+from affect_contract.commands import CommandParser
 
 
 async def worker(host: str, port: int, requests: list[bytes], number: int, stop: float, took_s: list[float]) -> int:
@@ -64,15 +65,31 @@ def _request(host: str, path: str, body: bytes, api_key: str) -> bytes:
 
 def main() -> None:
     """Parse the command line, run the load, and print the figures as JSON."""
-    parser = argparse.ArgumentParser(description="Load an HTTP endpoint with pictures.")
-    parser.add_argument("url")
-    parser.add_argument("--pictures", type=Path, required=True)
-    parser.add_argument("--in-flight", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--api-key", default="")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(json.dumps(runner.run(run(options))))
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/load.py",
+        description="Send pictures over HTTP, and print pictures, seconds, p50_ms, p99_ms and failed as JSON.",
+        examples=("python bench/load.py http://127.0.0.1:8080/predict --pictures faces/images",),
+    )
+    parser.add_argument("url", metavar="URL", help="address to send pictures to")
+    parser.add_argument("--pictures", type=Path, required=True, metavar="DIR", help="folder of JPEG files")
+    parser.add_argument(
+        "--in-flight",
+        type=whole_number(1),
+        default=16,
+        metavar="N",
+        help="requests at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, default=6.0, metavar="SECONDS", help="length of the load (default: %(default)g)"
+    )
+    parser.add_argument("--api-key", default="", metavar="KEY", help="API key to send (default: none)")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Measure the gateway under five times the load that it can carry.
 
-    python bench/overload.py --models DIR [--pictures DIR] [--times 5] [--seconds 60]
-
 The gateway, with an embedded MobileNetV2, has one core; the load, which arrives at a fixed rate whether or not earlier
 requests are answered (an open loop), has the other. First the saturation rate is measured: the most answers a second,
 with as many requests in flight as the gateway works on. Then the load arrives at a multiple of that rate, while /livez
@@ -27,6 +25,8 @@ from urllib.parse import urlsplit
 import psutil
 import uvloop
 
+from affect_contract.arguments import positive_number, seconds, whole_number
+from affect_contract.commands import CommandParser
 from affect_dataset.faces.synthetic import write_faces
 
 LOAD_CORE, GATEWAY_CORE = 0, 1
@@ -239,15 +239,39 @@ def main() -> None:
     print(json.dumps({status: len(responses) for status, responses in sorted(measured.overloaded.by_status.items())}))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The gateway under more load than it can carry.")
-    parser.add_argument("--models", type=Path, required=True, help="models directory with a fused MobileNetV2")
-    parser.add_argument("--pictures", type=Path, help="folder of JPEGs (default: synthetic faces)")
-    parser.add_argument("--times", type=float, default=5.0, help="of the saturation rate (default: 5)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of overload (default: 60)")
-    parser.add_argument("--saturation-s", type=float, default=10.0, help="of each other load (default: 10)")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/overload.py",
+        description="Measure a gateway under a multiple of the load that it can carry.",
+        examples=("python bench/overload.py --models models",),
+    )
     parser.add_argument(
-        "--in-flight", type=int, default=32, help="under way at saturation (default: 32, as it works on)"
+        "--models", type=Path, required=True, metavar="DIR", help="models directory with a fused MobileNetV2"
+    )
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="folder of JPEG files (default: synthetic faces)")
+    parser.add_argument(
+        "--times",
+        type=positive_number,
+        default=5.0,
+        metavar="NUMBER",
+        help="overload, as a multiple of the saturation rate (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, default=60.0, metavar="SECONDS", help="length of the overload (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--saturation-s",
+        type=seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="length of each other load (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--in-flight",
+        type=whole_number(1),
+        default=32,
+        metavar="N",
+        help="requests at the same time at saturation (default: %(default)s, the gateway's max_in_flight)",
     )
     return parser
 

@@ -1,7 +1,5 @@
 """Put load over gRPC on the gateway, or directly on TensorFlow Serving; then the pictures are decoded here.
 
-    python bench/rpc_load.py gateway|direct HOST:PORT --pictures DIR --in-flight 16 --seconds 6
-
 Prints one JSON document: pictures, seconds, p50_ms, p99_ms, failed.
 """
 
@@ -17,6 +15,8 @@ import numpy as np
 import uvloop
 
 from affect_contract import tfserving
+from affect_contract.arguments import seconds, whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.models import fused
 from affect_contract.preprocess import preprocess
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
@@ -88,16 +88,36 @@ async def run(options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Parse the command line, run the load, and print the figures as JSON."""
-    parser = argparse.ArgumentParser(description="Load a gateway or a model server over gRPC.")
-    parser.add_argument("server", choices=["gateway", "direct"])
-    parser.add_argument("address")
-    parser.add_argument("--pictures", type=Path, required=True)
-    parser.add_argument("--in-flight", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--api-key", default="")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         print(json.dumps(runner.run(run(options))))
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/rpc_load.py",
+        description="Send pictures over gRPC, and print pictures, seconds, p50_ms, p99_ms and failed as JSON.",
+        examples=("python bench/rpc_load.py gateway 127.0.0.1:9090 --pictures faces/images",),
+    )
+    parser.add_argument(
+        "server",
+        choices=["gateway", "direct"],
+        help="what is asked: a gateway, or TensorFlow Serving directly, for which pictures are decoded here",
+    )
+    parser.add_argument("address", metavar="HOST:PORT", help="its gRPC address")
+    parser.add_argument("--pictures", type=Path, required=True, metavar="DIR", help="folder of JPEG files")
+    parser.add_argument(
+        "--in-flight",
+        type=whole_number(1),
+        default=16,
+        metavar="N",
+        help="calls at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, default=6.0, metavar="SECONDS", help="length of the load (default: %(default)g)"
+    )
+    parser.add_argument("--api-key", default="", metavar="KEY", help="API key to send (default: none)")
+    return parser
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 Each server runs alone, one process, and the load comes from another process on the same machine. The servers
 take turns for several rounds; the table shows medians.
-
-    python bench/serve.py [--models DIR] [--pictures DIR] [--rounds 3]
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -24,6 +21,8 @@ from pathlib import Path
 
 import psutil
 
+from affect_contract.arguments import seconds, whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.models import fused
 from affect_dataset.faces.synthetic import write_faces
 from affect_registry.store import SAVED_MODEL_FILE, versions_on_disk
@@ -197,12 +196,32 @@ def _print_table(servers: dict[str, Measured]) -> None:
         print(f"{name:30}" + "".join(f"{cell:>26}" for cell in cells))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="The gateway against a tutorial's server.")
-    parser.add_argument("--models", type=Path, help="models directory (default: trained for this run, one epoch)")
-    parser.add_argument("--pictures", type=Path, help="folder of JPEGs (default: synthetic faces)")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each load (default: 6)")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/serve.py",
+        description="Compare the gateway with the server of a tutorial, on the same model and pictures.",
+        examples=(
+            "python bench/serve.py",
+            "python bench/serve.py --models models --rounds 5",
+        ),
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="models directory (default: one that is trained for this run, one epoch)",
+    )
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="folder of JPEG files (default: synthetic faces)")
+    parser.add_argument(
+        "--rounds",
+        type=whole_number(1),
+        default=3,
+        metavar="N",
+        help="rounds, of which the median counts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, default=6.0, metavar="SECONDS", help="length of each load (default: %(default)g)"
+    )
     return parser
 
 

@@ -4,11 +4,8 @@ The study's loop keeps the frozen backbone inside every epoch, as a tutorial doe
 through `tf.data`. One epoch warms it up, the second is measured and multiplied by the epochs. Ours runs each
 backbone over each picture once and trains the heads on the features; it is measured whole, from an empty
 cache. Loading the data set, building the networks, the custom CNN and the export are measured in neither.
-
-    python bench/train.py [--data DIR] [--weights DIR] [--pictures 800] [--epochs 10]
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -21,7 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from affect_contract.arguments import whole_number
 from affect_contract.backbones import STUDY_BACKBONES, BackboneName
+from affect_contract.commands import CommandParser
 from affect_contract.outputs import Task
 from affect_dataset import loading
 from affect_dataset.faces.synthetic import write_faces
@@ -137,11 +136,29 @@ def _row(name: str, study: float, ours: float) -> str:
     return f"{name:14} {study:8.1f} s {ours:8.1f} s {study / ours:6.1f}x"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Training against the study's loop.")
-    parser.add_argument("--data", type=Path, help="data set (default: synthetic faces)")
-    parser.add_argument("--weights", type=Path, help="folder of ImageNet weights (default: random ones)")
-    parser.add_argument("--pictures", type=int, default=800, help="default: 800, test split included")
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/train.py",
+        description="Compare the time that training takes in the study's loop and in ours.",
+        examples=(
+            "python bench/train.py",
+            "python bench/train.py --data faces --weights weights",
+        ),
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="data set: a folder in AffectNet's layout, or a CSV file (default: synthetic faces)",
+    )
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="folder of ImageNet weights (default: random ones)")
+    parser.add_argument(
+        "--pictures",
+        type=whole_number(1),
+        default=800,
+        metavar="N",
+        help="pictures to use, test split included (default: %(default)s)",
+    )
     return parser
 
 

@@ -1,7 +1,5 @@
 """Publish, promote, roll back and delete versions under load, on both runtimes.
 
-    python bench/versions.py [--seconds 60] [--clients 8]
-
 Clients request the stable version without pause while `affect-models` works through rounds of publish, promote,
 rollback, promote, prune. Printed are the requests and failures, the time until a moved label answers, from the start of
 the command and from the rewrite of the file, the latency meanwhile, and the gateway's memory after the first and the
@@ -23,6 +21,8 @@ from pathlib import Path
 
 import psutil
 
+from affect_contract.arguments import seconds, whole_number
+from affect_contract.commands import CommandParser
 from affect_contract.versions import STABLE
 from affect_registry import store
 from affect_registry.publication import publish
@@ -46,10 +46,7 @@ class VersionChanges:
 
 def main() -> None:
     """Run the benchmark on both runtimes and print the figures."""
-    parser = argparse.ArgumentParser(description="Change versions under load.")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each runtime (default: %(default)g)")
-    parser.add_argument("--clients", type=int, default=8)
-    options = parser.parse_args()
+    options = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         small_models.make(root / "made")
@@ -131,6 +128,25 @@ def _print(name: str, log: ResponseLog, measured: VersionChanges) -> None:
 
 def _spread(seconds: list[float]) -> str:
     return f"median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s"
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python bench/versions.py",
+        description="Publish, promote, roll back and delete versions under load, on both runtimes.",
+        examples=("python bench/versions.py --seconds 60",),
+    )
+    parser.add_argument(
+        "--seconds", type=seconds, default=60.0, metavar="SECONDS", help="time for each runtime (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--clients",
+        type=whole_number(1),
+        default=8,
+        metavar="N",
+        help="clients that ask all the time (default: %(default)s)",
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """Coverage-guided fuzzing of one reader, or of each in turn, for some time.
 
-    python -m tests.fuzz [--seconds 60] [TARGET ...]
-
 What atheris finds in the way is kept for the next run in .fuzz/; what breaks a reader is written there as crash-*, and
 belongs into tests/corpus/ with its repair.
 """
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
 
+from affect_contract.arguments import whole_number
+from affect_contract.commands import CommandParser
 from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +21,7 @@ MOST_MB = 2_048
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz what takes bytes from outside.")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)} (default: all)")
-    parser.add_argument("--seconds", type=int, default=60, help="for each (default: %(default)s)")
+    parser = _parser()
     options = parser.parse_args()
     unknown = set(options.targets) - set(TARGETS)
     if unknown:
@@ -58,6 +55,26 @@ ask = TARGETS[sys.argv.pop(1)].ask
 atheris.Setup(sys.argv, ask)
 atheris.Fuzz()
 """
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="python -m tests.fuzz",
+        description="Fuzz the readers of bytes from outside, guided by coverage.",
+        examples=("python -m tests.fuzz --seconds 60",),
+    )
+    parser.add_argument(
+        "targets", nargs="*", metavar="NAME", help=f"readers to fuzz, of {', '.join(TARGETS)} (default: all)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=whole_number(1),
+        default=60,
+        metavar="SECONDS",
+        help="whole seconds for each reader (default: %(default)s)",
+    )
+    return parser
+
 
 if __name__ == "__main__":
     sys.exit(main())

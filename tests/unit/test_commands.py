@@ -5,10 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
-from itertools import chain
 
 import pytest
+from bench import evaluate, gateway, load, overload, rpc_load, serve, versions
 from scripts import audit, demo, images
 from scripts import load as load_script
 
@@ -23,10 +24,11 @@ from affect_serving import probe
 from affect_training import __main__ as training
 from affect_training import imagenet
 from affect_training.features import command as features
+from tests.conftest import ROOT
 
 VALUES = {
     "A,B", "A,B,C", "ADDRESS", "BYTES", "CONDITION", "DIR", "FILE", "FRACTION", "HOST:PORT", "I/N", "IMAGE",
-    "MILLISECONDS", "N", "NAME", "NAME|FILE", "NUMBER", "PATH", "PERCENT", "PORT", "SECONDS", "URL",
+    "KEY", "MILLISECONDS", "N", "NAME", "NAME|FILE", "NUMBER", "PATH", "PERCENT", "PORT", "SECONDS", "URL",
     "[BACKBONE=]imagenet|none|DIR", "f32|bf16", "debug|info|warning|error", "text|json", "true|false",
 }  # fmt: skip
 """What may stand for a value in a help."""
@@ -37,28 +39,25 @@ OWN_VERSION = {"affect-predict", "affect-models promote", "affect-models rollbac
 
 def parsers():
     """Every command's parser, subcommands among them."""
-    return [
-        *chain.from_iterable(
-            with_subcommands(parser)
-            for parser in (
-                training._parser(),
-                features.parser(),
-                imagenet._parser(),
-                faces._parser(),
-                serving._parser(),
-                serving._key_parser(),
-                probe._parser(),
-                predict_command._parser(),
-                evaluation._asking()[0],
-                *(make()[0] for make in evaluation._COMMANDS.values()),
-                models._parser(),
-                demo._parser(),
-                load_script._parser(),
-                images._parser(),
-                audit._parser(),
-            )
-        )
-    ]
+    commands = (
+        training._parser(),
+        features.parser(),
+        imagenet._parser(),
+        faces._parser(),
+        serving._parser(),
+        serving._key_parser(),
+        probe._parser(),
+        predict_command._parser(),
+        evaluation._asking()[0],
+        *(make()[0] for make in evaluation._COMMANDS.values()),
+        models._parser(),
+        demo._parser(),
+        load_script._parser(),
+        images._parser(),
+        audit._parser(),
+        *(one._parser() for one in (evaluate, gateway, load, overload, rpc_load, serve, versions)),
+    )
+    return [one for command in commands for one in with_subcommands(command)]
 
 
 def with_subcommands(parser):
@@ -115,6 +114,11 @@ def test_every_command_knows_the_version_of_its_distribution(parser, capsys):
         parser.parse_args(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"{parser.prog} {version(DISTRIBUTION)}\n"
+
+
+def test_every_command_of_the_distribution_is_tested_here():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(scripts) <= {parser.prog for parser in parsers()}
 
 
 def test_a_command_that_asks_for_a_version_of_the_model_still_knows_its_own(capsys):

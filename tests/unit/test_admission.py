@@ -1,4 +1,4 @@
-"""Who is let in, in what order work begins, and who is told to come back later."""
+"""Admission control: the order in which work begins, and the refusals when there is no room."""
 
 import asyncio
 import contextlib
@@ -35,12 +35,12 @@ def later():
 
 
 async def settled():
-    """Every task has had its turn."""
+    """Let every task run until it waits."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_work_begins_at_once_while_there_is_room_and_in_order_when_there_is_not(metrics):
+async def test_work_begins_at_once_while_there_is_room_and_else_in_order(metrics):
     admission = Admission(1, 2, metrics)
     tickets = [admission.enter(later()) for _ in range(3)]
     begun = []
@@ -50,7 +50,7 @@ async def test_work_begins_at_once_while_there_is_room_and_in_order_when_there_i
         begun.append(number)
 
     tasks = []
-    for number in (0, 2, 1):  # the order in which pictures are whole
+    for number in (0, 2, 1):  # the order in which bodies are complete
         tasks.append(asyncio.create_task(work(number)))
         await settled()
     assert begun == [0]
@@ -61,7 +61,7 @@ async def test_work_begins_at_once_while_there_is_room_and_in_order_when_there_i
     await asyncio.gather(*tasks)
 
 
-async def test_one_more_than_bound_and_queue_hold_is_refused_at_once_and_told_when_to_come_back(metrics):
+async def test_a_request_beyond_limit_and_queue_is_refused_at_once_with_a_time_to_retry_after(metrics):
     admission = Admission(1, 1, metrics)
     first, _ = admission.enter(later()), admission.enter(later())
     with pytest.raises(Overloaded, match="2 requests are under way already") as caught:
@@ -72,7 +72,7 @@ async def test_one_more_than_bound_and_queue_hold_is_refused_at_once_and_told_wh
     admission.enter(later())
 
 
-async def test_what_the_gauges_say_is_what_is_held(metrics):
+async def test_the_gauges_show_the_places_that_are_held(metrics):
     admission = Admission(2, 2, metrics)
     tickets = [admission.enter(later()) for _ in range(3)]
     await tickets[0].begin()
@@ -110,7 +110,7 @@ async def test_a_request_whose_turn_would_come_too_late_is_refused_before_any_wo
         admission.enter(Deadline(3.0))
     admission.enter(Deadline(5.0)).leave()
     held.leave()
-    admission.enter(Deadline(0.5))  # there is room: what it takes cannot be known
+    admission.enter(Deadline(0.5))  # there is room at once, and how long the work takes is not known
     assert sample(metrics, "affect_rejected_total", reason="too_late") == 1
 
 
@@ -129,7 +129,7 @@ async def test_a_request_whose_time_runs_out_while_it_waits_leaves_the_queue(met
     await waiting
 
 
-async def test_a_slow_body_keeps_no_place_and_takes_another_when_it_is_whole(metrics):
+async def test_a_slow_body_gives_its_place_back_and_takes_another_when_it_is_complete(metrics):
     admission = Admission(1, 0, metrics)
     slow = admission.enter(later())
     slow.give_place()
@@ -142,7 +142,7 @@ async def test_a_slow_body_keeps_no_place_and_takes_another_when_it_is_whole(met
     admission.enter(later())
 
 
-async def test_once_closed_nobody_enters_and_who_is_in_may_finish(metrics):
+async def test_once_closed_no_request_is_admitted_and_admitted_ones_may_finish(metrics):
     admission = Admission(1, 1, metrics)
     inside, waiting = admission.enter(later()), admission.enter(later())
     await inside.begin()
@@ -155,7 +155,7 @@ async def test_once_closed_nobody_enters_and_who_is_in_may_finish(metrics):
     await turn
 
 
-async def test_a_cancelled_wait_frees_its_place_even_when_its_turn_came_in_the_same_moment(metrics):
+async def test_a_cancelled_wait_frees_its_place_even_if_its_turn_came_at_the_same_moment(metrics):
     admission = Admission(1, 1, metrics)
     for cancel_first in (True, False):
         first, second = admission.enter(later()), admission.enter(later())
@@ -171,7 +171,7 @@ async def test_a_cancelled_wait_frees_its_place_even_when_its_turn_came_in_the_s
 
 
 class Callers:
-    """Up to eight at a time, who come, wait, give up and leave as they like."""
+    """Up to eight callers at a time, which come, wait, give up and leave in any order."""
 
     def __init__(self, admission):
         self.admission, self.tickets, self.turns = admission, {}, {}
@@ -203,7 +203,7 @@ class Callers:
         st.tuples(st.sampled_from(["enter", "begin", "give_place", "give_up", "leave"]), st.integers(0, 7)), max_size=60
     )
 )
-def test_whatever_happens_the_bounds_hold_and_nothing_is_lost(steps):
+def test_whatever_callers_do_the_limits_hold_and_no_place_is_lost(steps):
     async def run():
         metrics = Metrics()
         callers = Callers(Admission(2, 2, metrics))
@@ -224,7 +224,7 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_lost(steps):
     asyncio.run(run())
 
 
-def test_bodies_share_their_memory(metrics):
+def test_bodies_share_a_memory_limit(metrics):
     held = BodyBytes(100, metrics)
     held.hold(60)
     with pytest.raises(Overloaded):

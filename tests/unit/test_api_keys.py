@@ -1,4 +1,4 @@
-"""Files of keys: what they may say, how keys get into them, and what is said of those that are wrong."""
+"""Files of API keys: their format, new keys, and the errors for files that cannot be used."""
 
 import hashlib
 import re
@@ -18,14 +18,14 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 
 
 @given(st.dictionaries(NAMES, DIGESTS, max_size=8), st.lists(st.sampled_from(["", "   ", "# a remark", "  # another"])))
-def test_what_is_written_is_read_whatever_stands_between(digests, between):
+def test_keys_are_read_back_whatever_comments_stand_between(digests, between):
     lines = [f"{name}:{digest.hex()}" for name, digest in digests.items()]
     assert parse("\n".join([*between, *lines, *between])) == digests
     assert parse("\r\n".join(f"{name}:{digest.hex().upper()}" for name, digest in digests.items())) == digests
 
 
 @given(st.text())
-def test_any_text_is_a_file_of_keys_or_is_refused_by_line_without_being_repeated(text):
+def test_any_text_is_a_file_of_keys_or_is_refused_with_the_line_number(text):
     try:
         digests = parse(text)
     except KeysError as exc:
@@ -92,12 +92,12 @@ def test_a_file_without_keys_lets_nobody_in_and_says_so(tmp_path, caplog):
         keys.check("Bearer anything")
 
 
-def test_a_file_that_is_still_being_written_is_not_taken(tmp_path):
+def test_a_file_that_is_still_being_written_is_not_loaded(tmp_path):
     file = tmp_path / "keys"
     line = f"alice:{hashlib.sha256(b'key').hexdigest()}\n"
     file.write_text(line)
     keys = ApiKeys(file, Metrics())
-    file.write_text("")  # as a program does that is about to write
+    file.write_text("")  # as by a program that is about to write it
     keys.reload_if_changed()
     assert keys.check("Bearer key") == "alice"
     file.write_text(line.replace("alice", "bob"))
@@ -113,6 +113,6 @@ def test_without_a_file_nobody_needs_a_key():
     keys.reload_if_changed()
 
 
-def test_what_cannot_be_written_is_said_in_one_line(tmp_path):
+def test_a_file_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     with pytest.raises(ServingError, match="No such file"):
         new_key("alice", tmp_path / "nowhere" / "keys")

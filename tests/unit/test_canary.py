@@ -1,4 +1,4 @@
-"""A share of the requests that ask for nothing in particular tries the canary out, and none of them pays for it."""
+"""Traffic splitting: a share of the requests without version or label goes to the canary, and none fails by it."""
 
 import pytest
 from hypothesis import given
@@ -27,31 +27,31 @@ def chosen(share, request_id="id", catalog=BOTH, selector=ANY):
 
 
 @pytest.mark.parametrize("percent", [0.5, 10, 50, 99])
-def test_the_share_is_what_was_set(percent):
+def test_the_canarys_share_is_as_configured(percent):
     share = CanaryShare(percent)
     count = sum(chosen(share, f"request {number}") == ON_CANARY for number in range(20_000))
     assert count == pytest.approx(200 * percent, abs=300)
 
 
 @given(request_id=st.text(min_size=1), percent=st.floats(0, 100))
-def test_the_same_id_goes_the_same_way_everywhere(request_id, percent):
+def test_the_same_request_id_is_routed_alike_by_every_gateway(request_id, percent):
     assert chosen(CanaryShare(percent), request_id) == chosen(CanaryShare(percent), request_id)
 
 
 @given(request_id=st.text(min_size=1), low=st.floats(0, 100), high=st.floats(0, 100))
-def test_who_tries_the_canary_goes_on_when_the_share_grows(request_id, low, high):
+def test_requests_routed_to_the_canary_stay_there_when_the_share_grows(request_id, low, high):
     smaller, larger = (CanaryShare(percent) for percent in sorted((low, high)))
     assert chosen(smaller, request_id) == ANY or chosen(larger, request_id) == ON_CANARY
 
 
 @given(request_id=st.text(min_size=1))
-def test_nothing_and_everything_are_just_that(request_id):
+def test_shares_of_0_and_100_percent_are_exact(request_id):
     assert chosen(CanaryShare(0), request_id) == ANY
     assert chosen(CanaryShare(100), request_id) == ON_CANARY
 
 
 @pytest.mark.parametrize("selector", [Selector(version=1), Selector(label="stable"), Selector(label="canary")], ids=str)
-def test_who_asks_for_a_version_or_label_gets_it(selector):
+def test_a_request_for_a_version_or_label_gets_it(selector):
     assert chosen(CanaryShare(100), selector=selector) == selector
 
 
@@ -66,11 +66,11 @@ def test_who_asks_for_a_version_or_label_gets_it(selector):
     ],
     ids=["none", "loading", "failed", "one task alone", "another backbone's"],
 )
-def test_without_a_canary_that_can_stand_in_all_is_stable(catalog):
+def test_without_a_canary_that_can_replace_stable_every_request_gets_stable(catalog):
     assert chosen(CanaryShare(100), catalog=catalog) == ANY
 
 
-async def test_both_surfaces_send_the_share_and_say_who_answered():
+async def test_both_apis_route_the_share_and_name_the_version_that_answered():
     async with gateway(FakeBackend(BOTH), canary_percent=100) as client:
         for path, version in (("/predict", 2), ("/predict?label=stable", 1), ("/predict?version=1", 1)):
             answer = (await client.post(path, content=JPEG)).json()
@@ -79,7 +79,7 @@ async def test_both_surfaces_send_the_share_and_say_who_answered():
         assert client.predict(JPEG).model.versions == {FUSED.name: 2}
 
 
-async def test_an_id_is_all_that_decides():
+async def test_only_the_request_id_decides():
     async with gateway(FakeBackend(BOTH), canary_percent=50) as client:
         ways = {}
         for number in (*range(20), *range(20)):
@@ -90,7 +90,7 @@ async def test_an_id_is_all_that_decides():
 
 
 class FailingCanary(FakeBackend):
-    """Fails whatever asks for the canary."""
+    """A backend that fails requests for the canary."""
 
     def __init__(self, failure):
         super().__init__(BOTH)
@@ -103,7 +103,7 @@ class FailingCanary(FakeBackend):
 
 
 @pytest.mark.parametrize("failure", [UnknownModel("gone"), BackendError("it broke")], ids=["withdrawn", "broken"])
-async def test_a_canary_that_goes_or_breaks_costs_nobody_an_answer_who_did_not_ask_for_it(failure):
+async def test_a_canary_that_vanishes_or_fails_fails_no_request_that_did_not_ask_for_it(failure):
     async with gateway(FailingCanary(failure), canary_percent=100) as client:
         answer = await client.post("/predict", content=JPEG)
         assert answer.json()["model"]["versions"] == {FUSED.name: 1}
@@ -114,7 +114,7 @@ async def test_a_canary_that_goes_or_breaks_costs_nobody_an_answer_who_did_not_a
     assert 'affect_label_answers_total{backbone="mobilenet_v2",code="",label="stable"} 1.0' in metrics
 
 
-async def test_an_overloaded_canary_is_an_overload():
+async def test_an_overloaded_canary_answers_overloaded():
     async with gateway(FailingCanary(Overloaded("full", retry_after_s=1.0)), canary_percent=100) as client:
         assert (await client.post("/predict", content=JPEG)).status_code == 429
 
@@ -151,7 +151,7 @@ async def test_a_label_that_moves_between_the_calls_of_a_pair_mixes_no_versions(
     assert len(backend.asked) == 4
 
 
-async def test_versions_and_their_troubles_are_among_the_metrics():
+async def test_metrics_show_versions_and_their_problems():
     backend = FakeBackend({FUSED: (STABLE_ONE, Version(2, END, ("canary",), "it does not load"))})
     backend.problem_text = "models.config is nonsense"
     async with gateway(backend) as client:

@@ -1,4 +1,4 @@
-"""What an embedded gateway offers while versions come, go and fail: plain tables, no runtime."""
+"""The catalogs of the embedded backend while versions come, go and fail; no runtime is needed."""
 
 from pathlib import PurePosixPath
 
@@ -34,7 +34,7 @@ def offer(*entries):
 
 
 def after(before, coming, **failing):
-    """What is served when ``coming`` has been loaded, but for the versions that fail, by model name."""
+    """The catalog after ``coming`` has been loaded, except for versions that fail, given by model name."""
     failures = {(FUSED if name == "fused" else EXPRESSION, number): "broken" for name, number in failing.items()}
     marked = with_failures(coming, failures)
     return merged(before, limited_to(marked, [*needed(marked), *failures]))
@@ -60,7 +60,7 @@ def test_a_pair_that_is_listed_without_a_label_takes_nothing_from_the_fused_mode
     assert answering(both, version=2) == ["classification", "regression"]
 
 
-def test_what_is_being_loaded_is_listed_and_not_asked():
+def test_a_version_that_is_being_loaded_is_listed_and_gets_no_requests():
     before = offer(entry(FUSED, 1, stable=1))
     during = with_loading(before, [(FUSED, 2), (EXPRESSION, 2), (OTHER, 1)])
     assert during == {
@@ -99,7 +99,7 @@ def test_half_a_pair_that_fails_leaves_the_fused_model_answering():
     assert now[EXPRESSION] == (Version(2, END, (), "broken"),)
 
 
-def test_a_label_that_is_taken_away_is_gone():
+def test_a_label_that_is_removed_is_no_longer_served():
     before = offer(entry(FUSED, 1, 2, stable=1, canary=2))
     assert after(before, offer(entry(FUSED, 1, stable=1))) == offer(entry(FUSED, 1, stable=1))
 
@@ -112,6 +112,6 @@ def test_a_backbone_that_never_answered_and_cannot_is_left_out():
     assert unanswered(now, coming) == ["mobilenet_v2"]
 
 
-def test_a_backbone_that_is_not_named_any_more_is_gone():
+def test_a_backbone_that_is_no_longer_configured_is_no_longer_served():
     before = offer(entry(OTHER, 1, stable=1), entry(FUSED, 1, stable=1))
     assert set(after(before, offer(entry(OTHER, 1, stable=1)))) == {OTHER}

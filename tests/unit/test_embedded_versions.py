@@ -1,4 +1,4 @@
-"""The embedded runtime follows `models.config`: new versions beside old ones, and no answer lost on the way."""
+"""The embedded backend follows `models.config`: new versions are loaded beside old ones, and no request fails."""
 
 import asyncio
 import gc
@@ -87,7 +87,7 @@ def of_another_task(directory):
 
 @pytest.fixture
 def spoilt(root, small_models, request):
-    """The second version made what cannot be served."""
+    """The directory with a second version that cannot be served."""
     shutil.copytree(small_models / "1" / PAIR[1], root / "other")
     request.param(root / NAME / "2")
     return root
@@ -137,11 +137,11 @@ async def test_no_request_fails_while_versions_change_and_each_gets_the_numbers_
     assert set(by_version) == {1, 2, 3}
 
 
-async def test_the_memory_of_an_old_version_is_free_when_nobody_asks_for_it(root):
+async def test_the_memory_of_an_old_version_is_freed_after_its_last_request(root):
     async with backend_of(root) as backend:
         await asked(backend)
         (old,) = map(weakref.ref, backend._served.loaded.values())
-        gc.disable()  # nothing may wait for a collection that comes much later
+        gc.disable()  # the memory must be freed without the help of a garbage collection
         try:
             serve(root, 2, stable=2)
             await serves(backend, 2)
@@ -155,7 +155,7 @@ async def test_the_memory_of_an_old_version_is_free_when_nobody_asks_for_it(root
 
 
 @pytest.mark.parametrize("spoilt", [broken, half_copied, empty, not_there, of_another_task], indirect=True)
-async def test_a_version_that_cannot_be_served_is_told_and_the_old_one_serves_on(spoilt, caplog):
+async def test_a_version_that_cannot_be_served_is_reported_and_the_old_one_keeps_serving(spoilt, caplog):
     async with backend_of(spoilt) as backend:
         serve(spoilt, 2, stable=2)
 
@@ -171,7 +171,7 @@ async def test_a_version_that_cannot_be_served_is_told_and_the_old_one_serves_on
         assert caplog.text.count(f"cannot load {NAME} version 2") == 1, "the log has it once, not at every poll"
 
 
-async def test_a_version_that_is_mended_in_place_is_loaded(root, small_models):
+async def test_a_version_that_is_repaired_in_place_is_loaded(root, small_models):
     half_copied(root / NAME / "2")
     async with backend_of(root) as backend:
         serve(root, 1, 2, stable=2)
@@ -202,15 +202,15 @@ def no_directory(root):
 
 
 @pytest.mark.parametrize("spoil", [nonsense, a_label_on_nothing, none_of_our_models, no_directory])
-async def test_a_config_that_cannot_be_followed_leaves_what_is_served_and_is_told(root, caplog, spoil):
+async def test_a_config_that_cannot_be_followed_is_reported_and_changes_nothing(root, caplog, spoil):
     caplog.set_level(logging.ERROR)
     async with backend_of(root) as backend:
         spoil(root)
 
-        async def is_told():
+        async def is_reported():
             return bool(backend.problem())
 
-        await becomes(is_told)
+        await becomes(is_reported)
         assert str(root) in backend.problem()
         assert (await asked(backend)).version == 1
         await asyncio.sleep(0.2)
@@ -232,7 +232,7 @@ async def test_without_a_config_the_directory_itself_is_followed(root, small_mod
         await serves(backend, 3)
 
 
-async def test_a_new_backbone_that_does_not_load_is_told_and_the_others_serve_on(root):
+async def test_a_new_backbone_that_does_not_load_is_reported_and_the_others_keep_serving(root):
     other = "mobilenet_v2_affect"
     broken_version = root / other / "1"
     broken_version.mkdir(parents=True)
@@ -240,9 +240,9 @@ async def test_a_new_backbone_that_does_not_load_is_told_and_the_others_serve_on
     async with backend_of(root) as backend:
         store.write(root, store.read(root) | {other: Entry(other, PurePosixPath(root / other), (1,), {STABLE: 1})})
 
-        async def is_told():
+        async def is_reported():
             return f"cannot load {other} version 1" in backend.problem()
 
-        await becomes(is_told)
+        await becomes(is_reported)
         assert list(await backend.catalog()) == [MODEL]
         assert (await asked(backend)).version == 1

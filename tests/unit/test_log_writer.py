@@ -1,4 +1,4 @@
-"""The log is written by a thread of its own, whatever its reader does."""
+"""The thread that writes the log, with readers that are slow, stuck or gone."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ def logger_of(writer):
     return logger
 
 
-def test_lines_come_in_their_order(pipe):
+def test_lines_are_written_in_order(pipe):
     writer = LogWriter(pipe[1])
     logger = logger_of(writer)
     for number in range(100):
@@ -34,29 +34,29 @@ def test_lines_come_in_their_order(pipe):
     assert os.read(pipe[0], 2**16).decode().splitlines() == [f"line {number}" for number in range(100)]
 
 
-def test_a_reader_that_does_not_read_holds_nobody_up_and_is_told_later_what_it_missed(pipe):
+def test_a_stuck_reader_delays_nobody_and_learns_later_how_many_lines_it_missed(pipe):
     writer = LogWriter(pipe[1], max_queued=10)
     logger = logger_of(writer)
     for number in range(3_000):  # more than fit into a pipe
         logger.warning("line %d %s", number, "x" * 100)
-    told = []
+    accounted_for = []
 
     def read():
         with os.fdopen(os.dup(pipe[0])) as file:
-            while sum(told) < 3_000:
+            while sum(accounted_for) < 3_000:
                 line = file.readline()
-                told.append(int(line.split()[0]) if "dropped" in line else 1)
+                accounted_for.append(int(line.split()[0]) if "dropped" in line else 1)
 
     reader = threading.Thread(target=read)
     reader.start()
     reader.join(30)
     writer.close()
     assert not reader.is_alive()
-    assert sum(told) == 3_000, "each line is there, or counted among those that are not"
-    assert max(told) > 1
+    assert sum(accounted_for) == 3_000, "each line is there, or counted among those that are not"
+    assert max(accounted_for) > 1
 
 
-def test_the_end_does_not_wait_for_a_reader_that_does_not_read(pipe):
+def test_the_end_does_not_wait_for_a_stuck_reader(pipe):
     writer = LogWriter(pipe[1], max_queued=10)
     logger = logger_of(writer)
     for _ in range(3_000):
@@ -65,7 +65,7 @@ def test_the_end_does_not_wait_for_a_reader_that_does_not_read(pipe):
     assert os.read(pipe[0], 2**16)
 
 
-def test_the_end_of_logging_waits_for_what_is_read(pipe):
+def test_the_end_waits_for_lines_that_are_being_read(pipe):
     before = set(threading.enumerate())
     writer = LogWriter(pipe[1])
     logger_of(writer).warning("the last line")
@@ -74,7 +74,7 @@ def test_the_end_of_logging_waits_for_what_is_read(pipe):
     assert set(threading.enumerate()) <= before
 
 
-def test_a_pipe_that_somebody_made_not_to_wait_gets_whole_lines(pipe):
+def test_a_non_blocking_pipe_gets_whole_lines(pipe):
     os.set_blocking(pipe[1], False)
     writer = LogWriter(pipe[1])
     logger = logger_of(writer)
@@ -95,7 +95,7 @@ def test_a_reader_that_is_gone_is_no_error():
     os.close(writing)
 
 
-def test_a_line_that_cannot_be_made_is_reported_where_loggings_errors_are(pipe, capsys):
+def test_a_record_that_cannot_be_formatted_is_reported_as_logging_errors_are(pipe, capsys):
     writer = LogWriter(pipe[1])
     logger_of(writer).warning("%d", "no number")
     writer.close()

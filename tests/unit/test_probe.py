@@ -1,4 +1,4 @@
-"""What asks a gateway for its health inside its container."""
+"""The health probe for containers."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is asked of TensorFlow Serving, and what is read of its answers."""
+"""Requests to TensorFlow Serving, and the outputs read from its responses."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ async def test_pictures_go_as_bytes_to_the_default_signature(server):
     assert tensor.tensor_content == IMAGES.tobytes()
 
 
-async def test_more_pictures_than_a_batch_holds_are_asked_in_several_of_one_version(server):
+async def test_more_pictures_than_a_batch_holds_are_sent_in_several_to_one_version(server):
     images = np.repeat(IMAGES, 24, axis=0)[:70]
     async with backend_of(server) as backend:
         answer = await ask(backend, images=images)
@@ -61,7 +61,7 @@ async def test_more_pictures_than_a_batch_holds_are_asked_in_several_of_one_vers
     assert [request.model_spec.version.value for request in server.predictions[1:]] == [1, 1]
 
 
-async def test_a_request_for_nothing_in_particular_asks_for_the_label_stable():
+async def test_a_request_without_version_or_label_asks_for_the_label_stable():
     server = ModelServer(served_models(FUSED.name, versions=(1, 2), labels={"stable": 1, "canary": 2}))
     async with backend_of(server) as backend:
         assert (await ask(backend)).version == 1
@@ -92,13 +92,13 @@ async def test_the_catalog_says_what_the_server_has():
     assert set(catalog) == {FUSED, MODELS["densenet121_classification"]}
 
 
-async def test_only_the_backbones_configured_are_asked_for():
+async def test_only_the_configured_backbones_are_polled():
     server = ModelServer(served_models(FUSED.name, "densenet121_affect"))
     async with backend_of(server, backbones="densenet121") as backend:
         assert set(await backend.catalog()) == {MODELS["densenet121_affect"]}
 
 
-async def test_an_answer_of_another_version_is_no_answer(server):
+async def test_an_answer_of_another_version_is_a_backend_error(server):
     server.faults.answered_version = 5
     async with backend_of(server) as backend:
         with pytest.raises(BackendError, match="version 5"):

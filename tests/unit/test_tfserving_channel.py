@@ -1,4 +1,4 @@
-"""The channel to the model servers: spread over all of them, and no connection is trusted for ever."""
+"""The channel to the model servers: it spreads calls over all of them, and replaces connections that stall."""
 
 import asyncio
 import time
@@ -38,8 +38,8 @@ async def test_calls_are_spread_over_all_servers_of_a_name_and_go_on_when_one_is
     await asyncio.to_thread(servers[1][0].stop(0).wait)
 
 
-async def test_a_connection_that_swallows_everything_is_replaced_by_one_that_works(monkeypatch):
-    # The times are the product's divided by ten; everything else is as it is.
+async def test_a_stalled_connection_is_replaced_by_one_that_works(monkeypatch):
+    # The options are the product's, but with times divided by ten.
     quicker = {
         "grpc.keepalive_time_ms": 1_000,
         "grpc.keepalive_timeout_ms": 500,
@@ -80,7 +80,7 @@ def counting(asked, number):
 
 @asynccontextmanager
 async def black_hole(port):
-    """A way to a port on which all connections that stand when ``swallow`` is called pass nothing any more."""
+    """A proxy to a port; connections that are open when ``swallow`` is called pass nothing on any more."""
     swallowed, tasks, writers = set(), set(), set()
 
     async def pipe(reader, writer, connection):

@@ -1,4 +1,4 @@
-"""What stands at AFFECT_TFSERVING: a server of another make, or one that speaks TLS."""
+"""Servers at AFFECT_TFSERVING that are not TensorFlow Serving, or that use TLS."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from tests.tfserving.gateways import (
 )
 
 
-async def test_a_web_server_on_the_port_is_said_to_be_one():
+async def test_a_web_server_on_the_port_is_recognised():
     with WebServer() as port:
         async with gateway_at(port) as client:
             answer = await client.post("/predict", content=JPEG)
@@ -26,7 +26,7 @@ async def test_a_web_server_on_the_port_is_said_to_be_one():
     assert "AFFECT_TFSERVING" in answer.json()["detail"]
 
 
-async def test_another_grpc_service_on_the_port_is_said_to_be_one():
+async def test_another_grpc_service_on_the_port_is_recognised():
     other = grpc.aio.server()
     port = other.add_insecure_port("127.0.0.1:0")
     await other.start()
@@ -58,7 +58,7 @@ async def tls_server(certificate, *, of_clients=False):
     await asyncio.to_thread(grpc_server.stop(0).wait)
 
 
-async def test_tls_to_the_server_answers_and_shows_the_clients_certificate(certificate):
+async def test_tls_to_the_server_works_and_presents_the_clients_certificate(certificate):
     cert, key = certificate
     async with tls_server(certificate, of_clients=True) as port:
         settings = {"tfserving_tls": True, "tfserving_ca": cert, "tfserving_cert": cert, "tfserving_key": key}
@@ -77,7 +77,7 @@ async def test_a_certificate_that_does_not_match_names_the_settings(certificate,
     assert "AFFECT_TFSERVING_CA" in answer.json()["detail"]
 
 
-async def test_a_server_that_speaks_tls_unasked_names_the_setting(certificate):
+async def test_a_server_that_expects_tls_names_the_setting(certificate):
     async with tls_server(certificate) as port, gateway_at(port) as client:
         answer = await client.post("/predict", content=JPEG)
         ready = await client.get("/readyz")
@@ -86,7 +86,7 @@ async def test_a_server_that_speaks_tls_unasked_names_the_setting(certificate):
     assert "AFFECT_TFSERVING_TLS" in next(iter(ready.json()["reasons"].values()))
 
 
-async def test_a_server_that_wants_to_know_its_clients_names_the_setting(certificate):
+async def test_a_server_that_requires_client_certificates_names_the_setting(certificate):
     async with tls_server(certificate, of_clients=True) as port:
         settings = {"tfserving_tls": True, "tfserving_ca": certificate[0]}
         async with gateway_at(port, **settings, tfserving_server_name="tfserving.example") as client:

@@ -1,4 +1,4 @@
-"""What becomes of a request when the model server fails it, is late, or is not there."""
+"""Requests while the model server fails, is late, or is not there."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ def server():
 
 
 @pytest.mark.parametrize("status", [status for status in grpc.StatusCode if status is not grpc.StatusCode.OK])
-async def test_every_status_of_the_server_is_one_error_of_the_table(server, status):
+async def test_every_status_of_the_server_is_an_error_of_the_table(server, status):
     async with backend_of(server) as backend:
         server.faults.failure = (status, "on purpose")
         with pytest.raises(MEANINGS[status].error) as caught:
@@ -56,7 +56,7 @@ async def test_every_status_of_the_server_is_one_error_of_the_table(server, stat
         ("UNIMPLEMENTED", "", BackendError, "AFFECT_TFSERVING"),
     ],
 )
-async def test_texts_that_say_more_than_the_status_are_heard(server, status, text, error, named):
+async def test_texts_that_say_more_than_the_status_decide(server, status, text, error, named):
     async with backend_of(server) as backend:
         server.faults.failure = (grpc.StatusCode[status], text)
         with pytest.raises(error, match=named):
@@ -64,7 +64,7 @@ async def test_texts_that_say_more_than_the_status_are_heard(server, status, tex
     assert len(server.predictions) == 1, "it was sent again"
 
 
-async def test_more_calls_than_the_server_has_threads_are_overload_and_not_sent_again(server):
+async def test_more_calls_than_the_server_has_threads_are_overload_and_not_retried(server):
     server.max_threads, server.faults.delay_s = 2, 0.3
     async with backend_of(server) as backend:
         outcomes = await asyncio.gather(*(ask(backend) for _ in range(8)), return_exceptions=True)
@@ -79,7 +79,7 @@ async def test_a_batch_larger_than_the_server_takes_names_the_setting(server):
             await ask(backend)
 
 
-async def test_what_is_left_of_the_deadline_goes_with_the_call(server):
+async def test_the_rest_of_the_deadline_goes_with_the_call(server):
     server.faults.delay_s = 5
     async with backend_of(server) as backend:
         started = time.monotonic()
@@ -113,7 +113,7 @@ async def test_a_server_that_is_not_there_yet_is_waited_for():
         await asyncio.to_thread(grpc_server.stop(0).wait)
 
 
-async def test_a_restarted_server_serves_again_and_meanwhile_nothing_else_is_said():
+async def test_a_restarted_server_serves_again_and_meanwhile_the_gateway_is_not_ready():
     port = free_port()
     grpc_server, _ = serve(ModelServer(served_models(FUSED.name)), port)
     seen = []
@@ -137,12 +137,12 @@ async def test_a_restarted_server_serves_again_and_meanwhile_nothing_else_is_sai
         running = False
         await asyncio.gather(*tasks)
         await asyncio.to_thread(grpc_server.stop(0).wait)
-    # Those whose call is sent again may never have noticed.
+    # Callers whose call is retried may never notice the restart.
     assert (200, None) in seen
     assert set(seen) <= {(200, None), (503, "model_not_ready")}
 
 
-async def test_a_mute_server_is_noticed_and_found_again(server):
+async def test_a_server_that_hangs_and_recovers_is_noticed(server):
     async with gateway_of(server) as client:
         server.faults.mute = True
         await becomes(lambda: is_not_ready(client))
@@ -152,7 +152,7 @@ async def test_a_mute_server_is_noticed_and_found_again(server):
         await becomes(lambda: is_ready(client))
 
 
-async def test_a_server_that_answers_is_not_away_though_it_is_too_busy_to_say_what_it_serves(server, monkeypatch):
+async def test_a_server_that_answers_is_available_even_if_it_is_too_busy_to_be_polled(server, monkeypatch):
     async with backend_of(server) as backend:
         backend._watch.cancel()
 
@@ -169,7 +169,7 @@ async def test_a_server_that_answers_is_not_away_though_it_is_too_busy_to_say_wh
             await ask(backend)
 
 
-async def test_calls_that_found_no_connection_are_sent_again_within_a_tenth_of_all(server, monkeypatch):
+async def test_calls_that_found_no_connection_are_retried_up_to_a_tenth_of_all_calls(server, monkeypatch):
     async with backend_of(server) as backend:
         await ask(backend)
         sent = []
@@ -187,7 +187,7 @@ async def test_calls_that_found_no_connection_are_sent_again_within_a_tenth_of_a
     assert 5 <= sum(sent) <= 11
 
 
-async def test_calls_that_may_have_reached_a_server_are_not_sent_again(server):
+async def test_calls_that_may_have_reached_a_server_are_not_retried(server):
     server.faults.failure = (grpc.StatusCode.UNAVAILABLE, "Socket closed")
     async with backend_of(server) as backend:
         with pytest.raises(ModelNotReady):

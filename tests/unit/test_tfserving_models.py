@@ -1,4 +1,4 @@
-"""Which of a model server's models are asked: those that are there and are the contract's."""
+"""The models of a server that requests are sent to: those of the contract whose signatures fit it."""
 
 import pytest
 from tensorflow.core.framework import types_pb2
@@ -47,7 +47,7 @@ async def test_a_model_that_is_not_the_contracts_is_refused_with_what_differs(se
     assert not server.predictions
 
 
-async def test_a_fused_model_that_is_refused_leaves_the_pair_to_answer():
+async def test_where_the_fused_model_is_refused_the_pair_answers():
     names = ("mobilenet_v2_affect", "mobilenet_v2_classification", "mobilenet_v2_regression")
     server = ModelServer(served_models(*names))
     wrong_input_type(server.models[names[0]].versions[1].runnable.signatures["serving_default"])
@@ -56,7 +56,7 @@ async def test_a_fused_model_that_is_refused_leaves_the_pair_to_answer():
     assert set(answer.json()["model"]["versions"]) == set(names[1:])
 
 
-async def test_a_version_that_does_not_load_is_told_and_the_old_one_serves_on():
+async def test_a_version_that_does_not_load_is_reported_and_the_old_one_keeps_serving():
     server = ModelServer(served_models(FUSED.name))
     server.models[FUSED.name].versions[2] = ServedVersion(LOADING, None, 3, "saved_model.pb is cut off")
     async with gateway_of(server) as client:
@@ -80,13 +80,13 @@ async def test_a_configured_backbone_that_the_server_lacks_keeps_the_gateway_wai
 
 
 @pytest.mark.parametrize("query", ["backbone=densenet121", "backbone=nonsense", "version=9", "label=canary"])
-async def test_what_the_server_does_not_serve_is_unknown(server, query):
+async def test_models_and_versions_that_the_server_does_not_serve_are_unknown(server, query):
     async with gateway_of(server) as client:
         answer = await client.post(f"/predict?{query}", content=JPEG)
     assert answer.json()["code"] == ErrorCode.UNKNOWN_MODEL
 
 
-async def test_a_server_of_none_of_the_models_is_not_ready():
+async def test_a_server_without_any_of_the_models_is_not_ready():
     async with gateway_of(ModelServer({})) as client:
         ready = await client.get("/readyz")
     assert ready.status_code == 503

@@ -1,4 +1,4 @@
-"""W3C Trace Context: what is taken, what is replaced, what is passed on."""
+"""W3C Trace Context: headers that are accepted, replaced and passed on."""
 
 import re
 
@@ -14,7 +14,7 @@ VALID = f"00-{TRACE}-{PARENT}-01"
 
 
 @pytest.mark.parametrize("given_", [VALID, f"cc-{TRACE}-{PARENT}-01", f"cc-{TRACE}-{PARENT}-01-what-the-future-brings"])
-def test_a_valid_parent_is_kept_and_passed_on_in_the_version_that_is_spoken_here(given_):
+def test_a_valid_traceparent_is_kept_and_passed_on_in_version_00(given_):
     context = trace_context(given_, "vendor=1")
     assert (context.trace_id, context.parent_id, context.flags, context.is_callers) == (TRACE, PARENT, "01", True)
     assert context.traceparent == VALID
@@ -30,14 +30,14 @@ def test_a_valid_parent_is_kept_and_passed_on_in_the_version_that_is_spoken_here
         f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f" {VALID}", f"{VALID}\n", f"0x-{TRACE}-{PARENT}-01",
     ],
 )  # fmt: skip
-def test_an_invalid_parent_begins_a_trace_that_nobody_records(given_):
+def test_an_invalid_traceparent_begins_a_trace_that_is_not_recorded(given_):
     context = trace_context(given_, "vendor=1")
     assert context.trace_id != TRACE
     assert (context.flags, context.state, context.is_callers) == ("00", "", False)
 
 
 @given(st.text(), st.text())
-def test_whatever_comes_what_is_passed_on_is_valid(traceparent, tracestate):
+def test_any_header_gives_a_valid_one_to_pass_on(traceparent, tracestate):
     context = trace_context(traceparent, tracestate)
     assert re.fullmatch(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", context.traceparent)
     assert context.state in ("", tracestate)
@@ -46,7 +46,7 @@ def test_whatever_comes_what_is_passed_on_is_valid(traceparent, tracestate):
 
 
 @given(st.from_regex(r"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z"))
-def test_what_has_the_form_is_taken_unless_it_is_forbidden(traceparent):
+def test_a_well_formed_traceparent_is_accepted_unless_it_is_forbidden(traceparent):
     version, trace_id, parent_id, flags = traceparent.split("-")
     forbidden = version == "ff" or not trace_id.strip("0") or not parent_id.strip("0")
     context = trace_context(traceparent)

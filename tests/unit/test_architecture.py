@@ -107,6 +107,15 @@ def test_inside_the_gateway_only_the_root_knows_the_backends():
         assert inside or not any(name.startswith("affect_serving.backends") for name in imports(file)), file.name
 
 
+def test_the_two_skins_of_the_gateway_know_nothing_of_each_other_and_its_core_knows_neither():
+    skins = {"http": {"affect_serving.rpc"}, "rpc": {"affect_serving.http"}}
+    skins["core"] = skins["telemetry"] = skins["http"] | skins["rpc"]
+    for folder, strangers in skins.items():
+        for file in (PACKAGES["affect_serving"] / "affect_serving" / folder).rglob("*.py"):
+            met = {name for name in imports(file) if name.startswith(tuple(strangers))}
+            assert not met, f"{file.relative_to(ROOT)} imports {met}"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_ships_its_types(package):
     assert (PACKAGES[package] / package / "py.typed").exists()

@@ -12,8 +12,6 @@ PROBLEM_TYPE = "application/problem+json"
 CODE_KEY = "affect.code"
 """The key in a request's ASGI scope for the code of its error, which metrics and the access log read."""
 
-INTERNAL_DETAIL = "the gateway failed in a way that it did not foresee; the log has more under this request id"
-
 
 def problem_response(error: AffectError, request_id: str) -> Response:
     """Return the response for an error: its problem document, with the headers that clients and browsers need."""

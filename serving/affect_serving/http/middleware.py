@@ -11,8 +11,9 @@ from starlette.types import Message, Receive, Scope, Send
 from affect_contract.errors import AffectError, Internal, ModelNotReady
 from affect_contract.headers import REQUEST_ID_HEADER
 from affect_serving.core.drain import GIVEN_UP
+from affect_serving.core.errors import INTERNAL_DETAIL
 from affect_serving.core.request_services import RequestServices
-from affect_serving.http.errors import CODE_KEY, INTERNAL_DETAIL, problem_response
+from affect_serving.http.errors import CODE_KEY, problem_response
 from affect_serving.telemetry.metrics import Metrics
 from affect_serving.telemetry.request_context import RequestContext, current_request
 from affect_serving.telemetry.request_ids import request_id

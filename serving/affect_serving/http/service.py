@@ -15,9 +15,10 @@ from affect_contract.errors import FAULTS, AffectError, ErrorCode, Internal, Met
 from affect_contract.headers import REQUEST_ID_HEADER, TIMEOUT_HEADER
 from affect_contract.schemas import BatchPrediction, EncodedPicture, ModelList, Prediction, Problem, Readiness
 from affect_serving.core.drain import NOT_READY
+from affect_serving.core.errors import INTERNAL_DETAIL
 from affect_serving.core.predictor import Predictor
 from affect_serving.core.request_services import RequestServices
-from affect_serving.http.errors import CODE_KEY, INTERNAL_DETAIL, PROBLEM_TYPE, problem_response
+from affect_serving.http.errors import CODE_KEY, PROBLEM_TYPE, problem_response
 from affect_serving.http.gate import Handler, HttpGate, admitted
 from affect_serving.http.middleware import REQUEST_ID_KEY, RequestMiddleware
 from affect_serving.http.pages import add_pages

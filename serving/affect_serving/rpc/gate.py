@@ -1,4 +1,4 @@
-"""Decided for gRPC before a message is read: keys, admission; and what every call gets, as HTTP requests do."""
+"""The gate of the gRPC API: keys and admission before a message is read; ids, deadlines, metrics and errors of calls."""
 
 import asyncio
 import logging
@@ -8,35 +8,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 import grpc
 
-from affect_contract.errors import (
-    FAULTS,
-    AffectError,
-    DeadlineExceeded,
-    ErrorCode,
-    Internal,
-    InvalidRequest,
-    ModelNotReady,
-)
-from affect_contract.headers import CODE_METADATA, REQUEST_ID_HEADER, REQUEST_ID_METADATA, RETRY_AFTER_METADATA
+from affect_contract.errors import AffectError, DeadlineExceeded, ErrorCode, Internal, InvalidRequest, ModelNotReady
+from affect_contract.headers import REQUEST_ID_HEADER, REQUEST_ID_METADATA
 from affect_serving.core.deadline import Deadline
 from affect_serving.core.drain import GIVEN_UP
+from affect_serving.core.errors import INTERNAL_DETAIL
 from affect_serving.core.request_services import RequestServices
-from affect_serving.http.errors import INTERNAL_DETAIL
+from affect_serving.rpc.errors import SERVICE_FAULTS, status_of, trailers_of
 from affect_serving.rpc.held_answers import HeldAnswers
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics, Rejection
 from affect_serving.telemetry.request_context import RequestContext, current_request
 from affect_serving.telemetry.request_ids import request_id
 from affect_serving.telemetry.trace_context import TRACEPARENT, TRACESTATE, trace_context
-
-_FAULTS_OF_THE_SERVICE: Final = frozenset(
-    code for code, fault in FAULTS.items() if fault.http >= HTTPStatus.INTERNAL_SERVER_ERROR
-)
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +60,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
         self._given_up = False
 
     def open(self, metrics: Metrics, services: RequestServices) -> None:
-        """Take calls from now on; a server has to be made with its interceptors, before there is anything to let in."""
+        """Take calls from now on: a server is made with its interceptors, before its services can be reached."""
         self._metrics = metrics
         self._services = services
 
@@ -133,7 +121,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
         return guarded
 
     async def _message(self, requests: AsyncIterator[Any], deadline: Deadline) -> Any:
-        """The one message of a call, which has the time of a body."""
+        """Read the one message of a call, within the time that a body may take."""
         seconds = self._settings.body_timeout_s
         try:
             async with asyncio.timeout(min(seconds, deadline.left_s())):
@@ -146,7 +134,7 @@ class RpcGate(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _answering(self, context: Any, route: str, *, of_many: bool = False) -> AsyncIterator[RpcCall]:
-        """What every call gets: an id that is returned, its time, and its error told as the contract says.
+        """Give a call its id and deadline, and end it with the error that it meets, as the contract states errors.
 
         Args:
             context: gRPC's.
@@ -207,19 +195,11 @@ class RpcGate(grpc.aio.ServerInterceptor):
 
     async def _abort(self, context: Any, call: RpcCall, error: AffectError) -> None:
         await self.answers.wait_released(call.deadline.left_s())
-        trailers = [(REQUEST_ID_METADATA, call.request_id), (CODE_METADATA, error.code.value)]
-        if error.retry_after_s is not None:
-            trailers.append((RETRY_AFTER_METADATA, str(round(error.retry_after_s * 1000))))
-        await context.abort(status_of(error), error.detail, tuple(trailers))
+        await context.abort(status_of(error), error.detail, trailers_of(error, call.request_id))
 
     def record(self, call: RpcCall, status: grpc.StatusCode, code: str, seconds: float) -> None:
         """Count and log an answer."""
         self._metrics.answered(call.route, status.name, code, seconds)
         self._services.access_log.record(
-            call.route, status.name, code, seconds, call.key_name, failed=code in _FAULTS_OF_THE_SERVICE
+            call.route, status.name, code, seconds, call.key_name, failed=code in SERVICE_FAULTS
         )
-
-
-def status_of(error: AffectError) -> grpc.StatusCode:
-    """The status that a call ends with."""
-    return grpc.StatusCode[FAULTS[error.code].grpc or grpc.StatusCode.INTERNAL.name]

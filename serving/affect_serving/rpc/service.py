@@ -13,10 +13,11 @@ from affect_contract.messages import prediction_to_proto
 from affect_contract.proto.affect.v1 import affect_pb2, affect_pb2_grpc
 from affect_serving.core.admission import SHUTTING_DOWN
 from affect_serving.core.deadline import Deadline
+from affect_serving.core.errors import INTERNAL_DETAIL
 from affect_serving.core.predictor import PredictionQuery, Predictor, select_version
 from affect_serving.core.request_services import RequestServices
-from affect_serving.http.errors import INTERNAL_DETAIL
-from affect_serving.rpc.gate import RpcCall, RpcGate, current_call, status_of
+from affect_serving.rpc.errors import status_of
+from affect_serving.rpc.gate import RpcCall, RpcGate, current_call
 from affect_serving.settings import Settings
 
 SERVICE: Final = affect_pb2.DESCRIPTOR.services_by_name["AffectService"].full_name

@@ -1,4 +1,4 @@
-"""The gate of the gRPC API: keys and admission before a message is read; ids, deadlines, metrics and errors of calls."""
+"""The gate of the gRPC API: keys and admission before a message is read; ids, deadlines and errors of calls."""
 
 import asyncio
 import logging

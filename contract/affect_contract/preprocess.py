@@ -71,7 +71,7 @@ def preprocess(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int
     if not data:
         raise InvalidImage("the picture is empty: send the bytes of a JPEG, PNG or WebP file")
     if len(data) > max_bytes:
-        raise TooLarge(f"the picture has {len(data):,} bytes, more than the {max_bytes:,} taken: send a smaller one")
+        raise TooLarge(f"the picture has {len(data):,} bytes, more than the {max_bytes:,} accepted: send a smaller one")
     _check_scans(data)
     with _translated_faults(max_pixels):
         _check_declared_size(data, max_pixels)
@@ -92,7 +92,7 @@ def preprocess(data: bytes, *, max_bytes: int = MAX_IMAGE_BYTES, max_pixels: int
 def _check_scans(data: bytes) -> None:
     """Refuse a JPEG with many scans: each can be 60 bytes and still keeps a processor busy for 25 ms."""
     if data[:2] == _JPEG_MAGIC and (scans := data.count(_START_OF_SCAN)) > _MAX_SCANS:
-        raise InvalidImage(f"the JPEG has {scans:,} scans, more than the {_MAX_SCANS} taken: save it anew")
+        raise InvalidImage(f"the JPEG has {scans:,} scans, more than the {_MAX_SCANS} accepted: save it again")
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _translated_faults(max_pixels: int) -> Iterator[None]:
 
 
 def _too_many_pixels(max_pixels: int) -> TooLarge:
-    return TooLarge(f"the picture has more than the {max_pixels:,} pixels taken: scale it down first")
+    return TooLarge(f"the picture has more than the {max_pixels:,} pixels accepted: scale it down first")
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:

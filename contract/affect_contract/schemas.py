@@ -54,7 +54,7 @@ class Prediction(_Body):
     )
 
     expression: str | None
-    """The most probable expression."""
+    """The label of the most probable expression."""
     expression_id: Annotated[int, Field(ge=0, lt=len(LABELS))] | None
     """AffectNet's id of the most probable expression."""
     confidence: float | None

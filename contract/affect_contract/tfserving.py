@@ -34,7 +34,7 @@ GET_MODEL_STATUS: Final = Method(
 
 
 class Question(NamedTuple):
-    """A call to make."""
+    """A call that whoever drives a generator makes for it."""
 
     method: Method
     request: Message

@@ -82,7 +82,7 @@ def _only_table(folder: Path) -> Path:
     fitting = tables if len(tables) == 1 else [table for table in tables if has_columns(table)]
     if len(fitting) != 1:
         raise DatasetError(
-            f"{folder} has no layout known here: {_EXPECTED} (found {len(tables)} CSV files, {len(fitting)} with "
+            f"{folder} has no known layout: {_EXPECTED} (found {len(tables)} CSV files, {len(fitting)} with "
             "those columns)"
         )
     return fitting[0]
@@ -109,8 +109,8 @@ def _nothing_usable(root: Path, exclusions: Sequence[Exclusion]) -> str:
     reason, count = Counter(exclusion.reason for exclusion in exclusions).most_common(1)[0]
     first = next(exclusion for exclusion in exclusions if exclusion.reason is reason)
     advice = (
-        "; pickles can run code and are refused: save each annotation anew with numpy.save(path, numpy.array(value))"
+        "; pickles can run code and are refused: save each annotation again with numpy.save(path, numpy.array(value))"
         if reason is Reason.PICKLED
-        else f", first of all {first.path}{f' ({first.detail})' if first.detail else ''}"
+        else f", the first is {first.path}{f' ({first.detail})' if first.detail else ''}"
     )
     return f"not one of the {len(exclusions):,} rows of {root} can be used: {reason} ({count:,}){advice}"

@@ -47,7 +47,7 @@ def parse_shard(text: str) -> Shard:
     match = _TEXT.fullmatch(text)
     if match and 1 <= int(match[1]) <= int(match[2]):
         return Shard(int(match[1]), int(match[2]))
-    raise ValueError(f"{text!r} is no part: give one like 1/4, up to 4/4")
+    raise ValueError(f"{text!r} is no shard: give I/N, one of 1/4 to 4/4 for example")
 
 
 def add_shard_argument(parser: argparse.ArgumentParser, purpose: str) -> None:

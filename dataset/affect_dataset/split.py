@@ -33,7 +33,7 @@ _HEADER = re.compile(
 )
 _COLUMNS = ["id", "split"]
 _SUM_TOLERANCE: Final = 1e-9
-_REMEDY = "remove it to divide anew, or name another file with --split-file"
+_REMEDY = "remove it to make a new split, or name another file with --split-file"
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,8 @@ def _require_same_data(path: Path, by_id: Mapping[str, Split], data_digest: str,
         )
     if data_digest != dataset.digest:
         raise DatasetError(
-            f"{path} divides other data than {dataset.root} now holds (pictures or labels have changed): {_REMEDY}"
+            f"{path} is the split of other data than {dataset.root} holds now (pictures or labels have changed): "
+            f"{_REMEDY}"
         )
     if unassigned:
         raise DatasetError(

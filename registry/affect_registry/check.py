@@ -67,7 +67,7 @@ def _run_check(problems: list[str], check: Callable[..., Result], *arguments: ob
     except (StoreError, SavedModelError) as exc:
         problems.append(str(exc))
     except OSError as exc:
-        problems.append(f"{exc.filename} cannot be read: {exc.strerror}; see to its permissions")
+        problems.append(f"{exc.filename} cannot be read: {exc.strerror}; check its permissions")
     return None
 
 
@@ -91,8 +91,8 @@ def _check_base_path(problems: list[str], root: Path, entry: Entry, mount: PureP
 def _checked_signatures(name: str, directory: Path) -> Mapping[str, SignatureDef]:
     if not directory.is_dir():
         raise StoreError(
-            f"{directory} is not there, and {store.CONFIG_FILE} lists it or is to: restore it, or take version "
-            f"{directory.name} of {name} off the list"
+            f"{directory} does not exist, but {store.CONFIG_FILE} lists it or is about to: restore it, or remove "
+            f"version {directory.name} of {name} from the list"
         )
     signatures = read_signatures(directory)
     difference = mismatch(MODELS[name], signatures) if name in MODELS else None
@@ -110,7 +110,7 @@ def _check_warmup(path: Path, signatures: Mapping[str, SignatureDef] | None, max
     records = list(read_warmup(path))
     if len(records) > _MAX_WARMUP_RECORDS:
         raise SavedModelError(
-            f"{path} holds {len(records):,} records, more than the {_MAX_WARMUP_RECORDS:,} that a server takes: "
+            f"{path} holds {len(records):,} records, more than the {_MAX_WARMUP_RECORDS:,} that a server accepts: "
             "export the version again"
         )
     for record in records:
@@ -134,7 +134,7 @@ def _record_problem(
         return f"asks for the signature {record.signature}, which the model lacks: export the version again"
     difference = request_mismatch(record.inputs, signatures[record.signature])
     if difference:
-        return f"holds a record that {record.signature} does not take: {difference}; export the version again"
+        return f"holds a record that {record.signature} does not accept: {difference}; export the version again"
     return None
 
 

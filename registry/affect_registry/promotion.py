@@ -176,7 +176,9 @@ def _read_record(root: Path) -> list[dict[str, Any]]:
 
 
 def _unreadable_record(path: Path) -> StoreError:
-    return StoreError(f"{path} is not what affect-models writes: correct it, or remove it and name versions yourself")
+    return StoreError(
+        f"{path} is no record that affect-models wrote: correct it, or remove it and name the version with --version"
+    )
 
 
 def _is_promotion(line: Any) -> bool:

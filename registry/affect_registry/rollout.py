@@ -120,7 +120,7 @@ class Rollout:
             if unobserved:
                 raise Unobservable(
                     f"{observer.name} serves no model of {', '.join(unobserved)}: leave it out with --backbones, or "
-                    "ask who serves it"
+                    "name a server that has it"
                 )
 
     def _availability_obstacle(self, targets: Versions, stale: Mapping[tuple[str, str], VersionState]) -> str:

@@ -80,7 +80,9 @@ def read(root: Path) -> dict[str, Entry]:
     """
     try:
         if not root.is_dir():
-            raise StoreError(f"there is no models directory {root}: train one with affect-train --models {root}")
+            raise StoreError(
+                f"there is no models directory {root}: publish models to it with affect-train --models {root}"
+            )
         if not (root / CONFIG_FILE).exists():
             return _default_entries(root)
         return {config.name: parse_entry(config, root) for config in read_configs(root)}
@@ -102,7 +104,7 @@ def read_configs(root: Path) -> Sequence[config_pb2.ModelConfig]:
     except UnicodeDecodeError as exc:
         raise StoreError(f"{where} cannot be read: {exc}") from exc
     except text_format.ParseError as exc:
-        raise StoreError(f"{where} is not a ModelServerConfig that affect can keep: {exc}") from exc
+        raise StoreError(f"{where} is not a ModelServerConfig that Affect can read: {exc}") from exc
     configs = message.model_config_list.config
     names = [config.name for config in configs]
     twice = [name for name in names if names.count(name) > 1]
@@ -150,7 +152,7 @@ def render(entries: Entries) -> str:
 
 
 def write(root: Path, entries: Entries) -> None:
-    """Replace `models.config` atomically.
+    """Replace `models.config` by one with ``entries``, atomically.
 
     Raises:
         StoreError: an entry would stop the model server, or the directory cannot be written.
@@ -220,7 +222,7 @@ def _require_valid(entry: Entry, where: Path) -> None:
         raise StoreError(f"{where} names no version of {entry.name}: list whole numbers from 1, or remove the entry")
     for label, version in entry.labels.items():
         if not _LABEL.fullmatch(label):
-            raise StoreError(f"{where} gives {entry.name} the label {label!r}: use letters, digits and _ alone")
+            raise StoreError(f"{where} gives {entry.name} the label {label!r}: use only letters, digits and _")
         if version not in entry.versions:
             raise StoreError(
                 f"{where} labels version {version} of {entry.name} {label!r} without listing that version: "

@@ -203,7 +203,7 @@ def test_an_evaluation_that_cannot_be_is_one_line_and_status_2(spoil, faces, url
     ("arguments", "sentence"),
     [
         (["--data", "{tmp}/nowhere"], "there is no data set"),
-        (["--data", "{tmp}/empty"], "has no layout known here"),
+        (["--data", "{tmp}/empty"], "has no known layout"),
         (["--data", "{tmp}/wrong.csv"], "lacks expression"),
         (["--data", "{tmp}/few.csv"], "the validation split is empty: 1 pictures are too few to divide"),
         (["--models", "{tmp}/wrong.csv"], "cannot be written"),

@@ -159,7 +159,7 @@ def test_a_csv_row_whose_picture_is_missing_is_counted(tmp_path):
 def test_a_folder_without_pictures_or_layout_is_refused(tmp_path):
     with pytest.raises(DatasetError, match="there is no data set"):
         loading.load(tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="has no layout known here: expected images/ and annotations/"):
+    with pytest.raises(DatasetError, match="has no known layout: expected images/ and annotations/"):
         loading.load(tmp_path)
     for part in ("images", "annotations"):
         (tmp_path / part).mkdir()

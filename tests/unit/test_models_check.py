@@ -49,7 +49,7 @@ def a_saved_model_cut_off(models):
 
 def a_missing_version(models):
     shutil.rmtree(models / NAME)
-    return "and models.config lists it or is to"
+    return "but models.config lists it or is about to"
 
 
 def a_version_without_a_saved_model(models):
@@ -95,7 +95,7 @@ def a_warmup_of_another_signature(models):
 
 def a_warmup_of_another_input(models):
     (models / NAME / "1" / WARMUP_FILE).write_bytes(records((1,), name="pixels"))
-    return "serving_default does not take: its inputs are pixels, not images"
+    return "serving_default does not accept: its inputs are pixels, not images"
 
 
 def a_warmup_of_another_type(models):
@@ -138,7 +138,7 @@ def a_relative_base_path(models):
 def a_label_with_a_hyphen(models):
     config = models / "models.config"
     config.write_text(config.read_text().replace('"stable"', '"a-b"'))
-    return "use letters, digits and _ alone"
+    return "use only letters, digits and _"
 
 
 def an_entry_without_versions(models):
@@ -271,7 +271,7 @@ def test_waiting_says_what_is_wrong_and_ends_when_it_is_mended(models, capsys, m
     assert steps == []
     missing, half_published = said.err.split("affect-models: waiting until this is mended\n")[:2]
     assert missing.count("has no models.config: publish a model") == 1, "what has not changed is said once"
-    assert "is not there, and models.config lists it" in half_published
+    assert "does not exist, but models.config lists it" in half_published
     assert said.out.startswith(NAME)
 
 
@@ -291,7 +291,7 @@ def test_a_file_that_may_not_be_read_is_a_problem_of_its_own(models, capsys, mon
 
     monkeypatch.setattr(Path, "is_dir", is_dir)
     status, _, err = run(capsys, "check", "--models", models)
-    assert (status, err) == (1, f"affect-models: {refused} cannot be read: Permission denied; see to its permissions\n")
+    assert (status, err) == (1, f"affect-models: {refused} cannot be read: Permission denied; check its permissions\n")
 
 
 def test_no_directory_is_another_exit_status(tmp_path, capsys):

@@ -105,7 +105,7 @@ def test_a_record_of_what_was_killed_before_it_happened_leads_nowhere(tmp_path):
 def test_a_record_that_was_spoilt_is_said(tmp_path, text):
     write_models(tmp_path, entry(tmp_path, NAME, 1, stable=1))
     (tmp_path / promotion.RECORD_FILE).write_text(text)
-    with pytest.raises(StoreError, match="promotions.jsonl is not what affect-models writes"):
+    with pytest.raises(StoreError, match="promotions.jsonl is no record that affect-models wrote"):
         promotion.previously_stable(tmp_path, store.read(tmp_path))
 
 

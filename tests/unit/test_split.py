@@ -103,7 +103,9 @@ def test_a_split_of_other_data_is_refused_with_the_way_out(tmp_path):
     samples = [sample(number) for number in range(40)]
     read_or_assign(dataset(samples, tmp_path))
     grown = dataset([*samples, sample(40)], tmp_path)
-    with pytest.raises(DatasetError, match="divides other data .* remove it to divide anew, or name another"):
+    with pytest.raises(
+        DatasetError, match="is the split of other data .* remove it to make a new split, or name another"
+    ):
         read_or_assign(grown)
     with pytest.raises(DatasetError, match="names 1 picture that is not in .*, '0039' first"):
         read_or_assign(dataset(samples[:-1], tmp_path))
@@ -145,7 +147,7 @@ def test_a_changed_fixed_split_makes_the_saved_one_stale(tmp_path):
     fixed = [sample(n, fixed=Split.TEST if n >= 8 else Split.TRAIN) for n in range(16)]
     read_or_assign(dataset(fixed, tmp_path))
     moved = [*fixed[:-1], replace(fixed[-1], fixed_split=Split.TRAIN)]
-    with pytest.raises(DatasetError, match="divides other data"):
+    with pytest.raises(DatasetError, match="is the split of other data"):
         read_or_assign(dataset(moved, tmp_path))
 
 

@@ -215,7 +215,7 @@ def test_other_version_policies_are_read_as_the_server_reads_them(tmp_path, poli
 
 
 def test_a_missing_directory_is_refused_with_the_way_to_make_one(tmp_path):
-    with pytest.raises(StoreError, match=r"there is no models directory .*: train one with affect-train"):
+    with pytest.raises(StoreError, match=r"there is no models directory .*: publish models to it with affect-train"):
         store.read(tmp_path / "nowhere")
 
 

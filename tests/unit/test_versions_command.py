@@ -107,7 +107,7 @@ def test_a_way_back_that_was_deleted_is_said(models, server, run):
     before = config(models)
     status, _, err = run("rollback", "--tfserving", address)
     assert status == 1
-    assert f"{models / NAME / '1'} is not there" in err
+    assert f"{models / NAME / '1'} does not exist" in err
     assert config(models) == before
 
 

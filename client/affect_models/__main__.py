@@ -12,7 +12,7 @@ from typing import Final
 from affect_contract.arguments import absolute_path, port, whole_number
 from affect_contract.commands import CommandParser
 from affect_models import changes
-from affect_registry import server_files, store
+from affect_registry import model_server_settings, store
 from affect_registry.check import check
 from affect_registry.store import Entry, StoreError
 
@@ -83,7 +83,9 @@ def _flags(options: argparse.Namespace) -> int:
     if problems:
         _print_problems(problems)
         return _NOT_FINE
-    flags = server_files.flags(mount, in_flight=options.in_flight, port=options.port, rest_port=options.rest_port)
+    flags = model_server_settings.flags(
+        mount, in_flight=options.in_flight, port=options.port, rest_port=options.rest_port
+    )
     words = [f"--{name}={value}" for name, value in flags.items()]
     print("\n".join(words) if options.one_per_line else shlex.join([_SERVER, *words]))  # noqa: T201
     return _FINE
@@ -211,14 +213,14 @@ def _add_flags_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port",
         type=port,
-        default=server_files.GRPC_PORT,
+        default=model_server_settings.GRPC_PORT,
         metavar="PORT",
         help="the server's gRPC port (default: %(default)s)",
     )
     parser.add_argument(
         "--rest-port",
         type=port,
-        default=server_files.REST_PORT,
+        default=model_server_settings.REST_PORT,
         metavar="PORT",
         help="the server's port for REST and metrics (default: %(default)s)",
     )

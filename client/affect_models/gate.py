@@ -9,7 +9,7 @@ from affect_contract.comparison import (
     Condition,
     ConditionNotJudged,
     contender_name,
-    not_finished,
+    unfinished_message,
 )
 from affect_contract.models import MODELS
 
@@ -39,7 +39,7 @@ def objections(
     against, run = document.runs
     for one in (run, against):
         if not one.is_finished:
-            raise RunsUnusable(not_finished(one.folder))
+            raise RunsUnusable(unfinished_message(one.folder))
     found: list[str] = []
     for backbone in dict.fromkeys(MODELS[name].backbone for name in canary):
         lacking = next((one.folder for one in (run, against) if backbone not in one.versions), None)

@@ -1,4 +1,4 @@
-"""The document that `affect-evaluate compare --out` writes, and the conditions that releases are judged by on it."""
+"""The document that `affect-evaluate compare --out` writes, and the conditions by which it judges a release."""
 
 import operator
 import re
@@ -12,7 +12,7 @@ from affect_contract.outputs import SCALAR_NAMES
 
 COMPARISON_FILE: Final = "comparison.json"
 EXPRESSION: Final = "expression"
-"""The task of the expressions' scores; those of a scalar output have its name."""
+"""The task of the scores of expressions; the task of a scalar output's scores is the name of the output."""
 
 _COVERAGE: Final = "coverage"
 _CONDITION: Final = re.compile(r"\s*(\w+)(?:\.(\w+))?\s*([<>])\s*([-+]?\d*\.?\d+(?:e[-+]?\d+)?)\s*", re.IGNORECASE)
@@ -20,83 +20,84 @@ _BEYOND: Final[dict[str, Callable[[float, float], bool]]] = {"<": operator.lt, "
 
 
 class ConditionNotJudged(Exception):
-    """A comparison lacks the score that a condition is about; the text says which."""
+    """A comparison lacks the score that a condition needs; the text says which."""
 
 
 class _Part(BaseModel):
-    """The base of all parts: immutable, and documented by the docstrings of the fields."""
+    """The base of all parts of the document: immutable, and documented by the docstrings of the fields."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class Difference(_Part):
-    """One score of two models on the pictures that both answered."""
+    """The difference in one score between two models, on the pictures that both answered."""
 
     task: str
     metric: str
     before: float | None
     after: float | None
     change: float | None
-    """``after`` less ``before``; None where one of them is undefined."""
+    """``after`` minus ``before``; None if one of them is undefined."""
     ci95: tuple[float, float] | None
-    """The 95 % interval of the change, drawn in pairs."""
+    """The 95 % confidence interval of the change, from a paired bootstrap; None if it is undefined."""
     is_real: bool
-    """Whether the interval leaves 0 out, so that other pictures would have shown the same direction."""
+    """Whether the interval excludes 0, so that other pictures would have shown a change in the same direction."""
 
 
 class ComparedVersions(_Part):
-    """The versions that answered, by model name."""
+    """The versions of both models that answered, by model name."""
 
     base: dict[str, int]
     other: dict[str, int]
 
 
 class ComparedCoverage(_Part):
-    """The share of pictures that were answered."""
+    """The share of pictures that each model answered."""
 
     before: float
     after: float
 
 
 class Comparison(_Part):
-    """One model against the one it is measured by."""
+    """The comparison of one model, the other, with the one by which it is measured, the base."""
 
     base: str
-    """The measure, by `contender_name`."""
+    """The name of the base, as `contender_name` gives it."""
     other: str
+    """The name of the other model, as `contender_name` gives it."""
     versions: ComparedVersions
     differences: tuple[Difference, ...]
     coverage: ComparedCoverage
     mended: tuple[str, ...]
-    """Pictures whose expression was wrong and is right."""
+    """The ids of the pictures whose expression only the other model gets right."""
     spoilt: tuple[str, ...]
-    """Pictures whose expression was right and is wrong."""
+    """The ids of the pictures whose expression only the base gets right."""
     changed: tuple[str, ...]
-    """Pictures whose predicted expression is another."""
+    """The ids of the pictures for which the two models predict different expressions."""
 
 
 class ComparedRun(_Part):
-    """One of the runs that were compared."""
+    """An evaluation run that was compared."""
 
     folder: str
     is_finished: bool
     versions: dict[str, dict[str, int]]
-    """The versions that answered, by backbone and model name; a backbone without a recorded answer is not there."""
+    """The versions that answered, by backbone and model name, without backbones that have no recorded answer."""
 
 
 class ComparisonDocument(_Part):
-    """Everything that a comparison found."""
+    """The whole document: all comparisons of one command."""
 
     comparisons: tuple[Comparison, ...]
     costs: dict[str, dict[str, float | None]]
-    """What each model costs beside what it reaches, by `contender_name`."""
+    """The costs and scores of each model, by `contender_name`."""
     runs: tuple[ComparedRun, ...]
-    """In the order in which they were named."""
+    """The runs, in the order in which they were named on the command line."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """When a comparison fails, as ``valence.ccc < -0.02``."""
+    """A condition under which a comparison fails, for example ``valence.ccc < -0.02``."""
 
     text: str
     task: str
@@ -105,10 +106,10 @@ class Condition:
     limit: float
 
     def fails(self, comparison: Comparison) -> bool:
-        """Whether the change lies beyond the limit, and its interval on the same side of 0.
+        """Whether the change is beyond the limit, and its interval entirely on that side of 0.
 
         Raises:
-            ConditionNotJudged: the score is not there, or undefined.
+            ConditionNotJudged: the comparison lacks the score, or it is undefined.
         """
         beyond = _BEYOND[self.sign]
         if self.task == _COVERAGE:
@@ -123,19 +124,19 @@ class Condition:
         return beyond(found[0].change, self.limit) and beyond(high if self.sign == "<" else low, 0.0)
 
     def failure(self, comparison: Comparison) -> str | None:
-        """Return that a comparison fails, as a sentence; None if it does not.
+        """Return a sentence that says that a comparison fails; None if it does not.
 
         Raises:
-            ConditionNotJudged: the score is not there, or undefined.
+            ConditionNotJudged: the comparison lacks the score, or it is undefined.
         """
         return f"{comparison.other} fails {self.text!r} against {comparison.base}" if self.fails(comparison) else None
 
 
 def parse_condition(text: str) -> Condition:
-    """Return a condition from its text.
+    """Parse the text of a condition.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no condition.
     """
     match = _CONDITION.fullmatch(text)
     task = match[1].lower() if match else ""
@@ -147,11 +148,11 @@ def parse_condition(text: str) -> Condition:
     return Condition(text, task, match[2] and match[2].lower(), match[3], float(match[4]))
 
 
-def not_finished(folder: object) -> str:
-    """Return the sentence that is said of a run that is not finished."""
+def unfinished_message(folder: object) -> str:
+    """Return the error message for a run that is not finished."""
     return f"{folder} is not finished: the same affect-evaluate command goes on with it"
 
 
 def contender_name(folder: object, backbone: str) -> str:
-    """Return the name of one backbone of one run in a comparison."""
+    """Return the name that one backbone of one run has in a comparison."""
     return f"{folder}:{backbone}"

@@ -1,4 +1,4 @@
-"""The error that a data set causes."""
+"""The error of every data set that cannot be used."""
 
 
 class DatasetError(Exception):

@@ -1,4 +1,4 @@
-"""Rows of a data set that were excluded, and why."""
+"""The rows that were excluded from a data set, and the reasons."""
 
 from enum import StrEnum
 from pathlib import Path

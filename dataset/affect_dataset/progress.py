@@ -1,4 +1,4 @@
-"""Progress over the pictures of a data set, as `tqdm` shows it or not at all."""
+"""The protocol by which progress over a data set is shown, with `tqdm` for example, or not shown."""
 
 from collections.abc import Iterable
 from typing import Protocol, TypeVar

@@ -89,5 +89,5 @@ def data_digest(samples: Sequence[Sample]) -> str:
 
 
 def encode_names(text: str) -> bytes:
-    """Encode text as UTF-8; bytes of file names that are no UTF-8 stay as Python read them from a folder."""
+    """Encode text as UTF-8; file names that are no UTF-8 keep the bytes that Python read from a folder."""
     return text.encode("utf-8", "surrogateescape")

@@ -31,7 +31,7 @@ class Shard:
         return list(items[self.number - 1 :: self.count])
 
     def contains(self, digest: str) -> bool:
-        """Whether the picture with this hex digest belongs to the part; other pictures make no difference to that."""
+        """Whether the picture with this hex digest belongs to the part; other pictures do not matter."""
         return int(digest, 16) % self.count == self.number - 1
 
 
@@ -47,7 +47,7 @@ def parse_shard(text: str) -> Shard:
     match = _TEXT.fullmatch(text)
     if match and 1 <= int(match[1]) <= int(match[2]):
         return Shard(int(match[1]), int(match[2]))
-    raise ValueError(f"{text!r} is no shard: give I/N, one of 1/4 to 4/4 for example")
+    raise ValueError(f"{text!r} is no shard: give I/N, such as 1/4 to 4/4 for four parts")
 
 
 def add_shard_argument(parser: argparse.ArgumentParser, purpose: str) -> None:

@@ -1,6 +1,6 @@
 """The split of a data set into training, validation and test pictures: stratified, seeded, saved and reused.
 
-A split depends only on the bytes of the pictures, their labels and the seed, so it is the same on every machine.
+A split follows from the pictures, their labels, the fractions and the seed alone, so it is the same on every machine.
 """
 
 import csv
@@ -234,5 +234,5 @@ def _count_pictures(ids: Sequence[str]) -> str:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a folder can be written; root does not write a folder either that its owner made read-only."""
+    """Whether a folder may be written. A folder that its owner made read-only may not, even by root."""
     return bool(folder.stat().st_mode & stat.S_IWUSR) and os.access(folder, os.W_OK)

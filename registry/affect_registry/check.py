@@ -13,8 +13,8 @@ from affect_contract.proto.tfserving.v1.model_server_config_pb2 import ModelConf
 from affect_contract.proto.tfserving.v1.serving_pb2 import SignatureDef
 from affect_contract.signatures import mismatch, request_mismatch
 from affect_registry import store
+from affect_registry.model_server_settings import BATCHING_FILE, MONITORING_FILE
 from affect_registry.saved_models import SavedModelError, WarmupRecord, read_signatures, read_warmup
-from affect_registry.server_files import BATCHING_FILE, MONITORING_FILE
 from affect_registry.store import PROVENANCE_FILE, WARMUP_FILE, Entry, StoreError
 
 Parsed = TypeVar("Parsed", bound=Message)

@@ -9,7 +9,7 @@ from typing import Final
 
 from affect_contract.atomic_files import sync_folder
 from affect_contract.versions import CANARY, PREVIOUS, STABLE
-from affect_registry import promotion, server_files
+from affect_registry import model_server_settings, promotion
 from affect_registry.store import (
     Entries,
     Entry,
@@ -20,7 +20,7 @@ from affect_registry.store import (
     write,
 )
 
-RELOAD_WAIT_S: Final = 3.0 * server_files.CONFIG_POLL_S
+RELOAD_WAIT_S: Final = 3.0 * model_server_settings.CONFIG_POLL_S
 """Seconds within which a running model server has read a rewrite of the config."""
 
 
@@ -63,7 +63,7 @@ def publish(
             for name, directory in staged.items():
                 _move_in(directory, root / name / str(version))
             mount = base_path or PurePosixPath(root.resolve())
-            server_files.write_missing_files(root)
+            model_server_settings.write_missing_files(root)
             steps = publication_steps(entries, staged, version, mount, promote=promote)
             if promote:
                 promotion.record_promotion(root, entries, {name: version for name in staged if name in entries})

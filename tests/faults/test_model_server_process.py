@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from affect_registry import store
-from affect_registry.server_files import write_missing_files
+from affect_registry.model_server_settings import write_missing_files
 from affect_testbed.model_server import process
 from tests.conftest import once
 from tests.faults.gateway_process import ANSWERED, assert_recovers, gateway_process, until

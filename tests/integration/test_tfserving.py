@@ -24,7 +24,7 @@ from affect_contract.errors import AffectError, ErrorCode, UnknownModel
 from affect_contract.labels import LABELS
 from affect_contract.preprocess import preprocess
 from affect_registry import store
-from affect_registry.server_files import write_missing_files
+from affect_registry.model_server_settings import write_missing_files
 from affect_testbed.gateway_process import gateway_process
 from affect_testbed.model_server import process
 from affect_testbed.pictures import encoded, patches

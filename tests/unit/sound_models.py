@@ -8,8 +8,8 @@ from affect_contract.models import MODELS
 from affect_contract.proto.tfserving.v1 import serving_pb2 as pb
 from affect_contract.versions import STABLE
 from affect_models import __main__ as models_command
+from affect_registry.model_server_settings import write_missing_files
 from affect_registry.saved_models import masked_crc32c
-from affect_registry.server_files import write_missing_files
 from affect_registry.store import WARMUP_FILE, Entry, write
 from affect_testbed.model_server.made_up_models import signature
 

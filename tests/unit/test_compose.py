@@ -11,7 +11,7 @@ import yaml
 
 from affect_dataset.faces import __main__ as faces_command
 from affect_models import __main__ as models_command
-from affect_registry import server_files
+from affect_registry import model_server_settings
 from affect_serving.settings import Settings
 from affect_training import __main__ as training
 from tests.conftest import ROOT
@@ -43,7 +43,7 @@ def containers_ports(name: str) -> set[int]:
     if name in {"gateway", "embedded"}:
         return {SETTINGS.http_port, SETTINGS.grpc_port}
     if name == "tfserving":
-        return {int(SERVICES[name]["command"][0].removeprefix("--port=")), server_files.REST_PORT}
+        return {int(SERVICES[name]["command"][0].removeprefix("--port=")), model_server_settings.REST_PORT}
     return {"tfserving-metrics": {8501}, "prometheus": {9090}, "grafana": {3000}}[name]
 
 
@@ -110,7 +110,7 @@ def test_every_setting_is_one_of_the_gateways_and_would_be_taken(name, monkeypat
 
 def test_the_model_servers_flags_are_those_that_affect_models_prints():
     in_flight = models_command._parser().parse_args(["flags", "--models", "models"]).in_flight
-    expected = server_files.flags(PurePosixPath("/models"), in_flight=in_flight)
+    expected = model_server_settings.flags(PurePosixPath("/models"), in_flight=in_flight)
     assert SERVICES["tfserving"]["command"] == [f"--{name}={value}" for name, value in expected.items()]
 
 
@@ -171,8 +171,8 @@ def test_only_the_gateway_and_what_lets_its_metrics_out_are_on_the_model_servers
 def test_what_lets_the_metrics_out_lets_nothing_else_out():
     ((source, _, _),) = volumes(SERVICES["tfserving-metrics"])
     text = (ROOT / source).read_text()
-    assert f"http-request deny unless {{ method GET }} {{ path {server_files.METRICS_PATH} }}" in text
-    assert re.findall(r"\bserver (\S+) (\S+)", text) == [("tfserving", f"tfserving:{server_files.REST_PORT}")]
+    assert f"http-request deny unless {{ method GET }} {{ path {model_server_settings.METRICS_PATH} }}" in text
+    assert re.findall(r"\bserver (\S+) (\S+)", text) == [("tfserving", f"tfserving:{model_server_settings.REST_PORT}")]
     assert re.findall(r"\bbind (\S+)", text) == [":8501"]
 
 
@@ -226,7 +226,7 @@ def test_prometheus_asks_services_that_there_are_for_metrics_that_they_have():
         name = "prometheus" if host == "localhost" else host
         assert "monitoring" in SERVICES[name]["networks"]
         assert int(port) in containers_ports(name)
-    assert jobs["tfserving"]["metrics_path"] == server_files.METRICS_PATH
+    assert jobs["tfserving"]["metrics_path"] == model_server_settings.METRICS_PATH
     assert "--config.file=/etc/prometheus/prometheus.yaml" in SERVICES["prometheus"]["command"]
 
 

@@ -236,7 +236,7 @@ def test_a_part_that_cannot_be_is_refused(evaluate, shard, capsys):
     with pytest.raises(SystemExit) as ended:
         evaluate("--shard", shard)
     assert ended.value.code == 2
-    assert "is no shard: give I/N, one of 1/4 to 4/4" in capsys.readouterr().err
+    assert "is no shard: give I/N, such as 1/4 to 4/4" in capsys.readouterr().err
 
 
 def test_recorded_answers_are_scored_again_without_service_or_data(evaluate, gateway, data, tmp_path):

@@ -15,7 +15,7 @@ from affect_dataset.faces import __main__ as faces_command
 from affect_dataset.shards import INDEX_VARIABLE
 from affect_evaluation import __main__ as evaluation
 from affect_models import __main__ as models_command
-from affect_registry import server_files
+from affect_registry import model_server_settings
 from affect_serving.__main__ import read_settings
 from affect_serving.settings import Settings
 from affect_serving.telemetry.metrics import Metrics
@@ -127,7 +127,7 @@ def test_every_setting_is_one_of_the_gateways_and_would_be_taken(monkeypatch):
 
 def test_the_model_servers_flags_are_those_that_affect_models_prints():
     in_flight = max_gateways() * DEFAULTS.max_in_flight * len(Task)
-    expected = server_files.flags(PurePosixPath("/models"), in_flight=in_flight)
+    expected = model_server_settings.flags(PurePosixPath("/models"), in_flight=in_flight)
     threads = ["--tensorflow_intra_op_parallelism=$(CPUS)", "--tensorflow_inter_op_parallelism=$(CPUS)"]
     container = TFSERVING.container("tfserving")
     assert container["args"] == [*(f"--{name}={value}" for name, value in expected.items()), *threads]
@@ -151,7 +151,7 @@ def test_the_ports_are_those_that_are_listened_on():
     ports = {one["name"]: one["containerPort"] for one in GATEWAY.container("gateway")["ports"]}
     assert ports == {"http": DEFAULTS.http_port, "grpc": DEFAULTS.grpc_port}
     ports = {one["name"]: one["containerPort"] for one in TFSERVING.container("tfserving")["ports"]}
-    assert ports == {"grpc": server_files.GRPC_PORT, "rest": server_files.REST_PORT}
+    assert ports == {"grpc": model_server_settings.GRPC_PORT, "rest": model_server_settings.REST_PORT}
 
 
 @pytest.mark.parametrize("target", [GATEWAY, TFSERVING], ids=lambda one: one.name)
@@ -194,7 +194,7 @@ def test_probes_ask_for_paths_and_services_that_there_are():
     container = TFSERVING.container("tfserving")
     assert "--enable_grpc_healthcheck_service=true" in container["args"]
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[name]["grpc"] == {"port": server_files.GRPC_PORT, "service": "PredictionService"}
+        assert container[name]["grpc"] == {"port": model_server_settings.GRPC_PORT, "service": "PredictionService"}
 
 
 def test_the_time_to_start_covers_every_attempt_to_load_the_models():
@@ -209,7 +209,8 @@ def test_a_gateway_has_the_time_that_its_draining_takes():
 
 def test_a_model_server_ends_when_nobody_can_be_talking_to_it_any_more():
     ages = re.findall(
-        r"age(?:_grace)?_ms=(\d+)", server_files.flags(PurePosixPath("/"), in_flight=1)["grpc_channel_arguments"]
+        r"age(?:_grace)?_ms=(\d+)",
+        model_server_settings.flags(PurePosixPath("/"), in_flight=1)["grpc_channel_arguments"],
     )
     dns_s, connection_s = 30, sum(map(int, ages)) / 1000
     stopping = TFSERVING.container("tfserving")["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -272,8 +273,8 @@ def test_metrics_are_scraped_where_they_are():
     }  # fmt: skip
     assert told["tfserving"] == {
         "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(server_files.REST_PORT),
-        "prometheus.io/path": server_files.METRICS_PATH,
+        "prometheus.io/port": str(model_server_settings.REST_PORT),
+        "prometheus.io/path": model_server_settings.METRICS_PATH,
     }
 
 

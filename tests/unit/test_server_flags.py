@@ -6,8 +6,8 @@ from google.protobuf import text_format
 from affect_contract.proto.tfserving.v1 import server_files_pb2
 from affect_contract.signatures import ALLOWED_BATCH_SIZES
 from affect_models import __main__ as models_command
+from affect_registry.model_server_settings import write_missing_files
 from affect_registry.saved_models import read_warmup
-from affect_registry.server_files import write_missing_files
 from affect_registry.store import WARMUP_FILE
 from tests.unit.sound_models import NAME, run, write_sound_models
 

@@ -58,7 +58,7 @@ def test_what_is_no_part_is_refused_with_what_is_one(text, capsys, monkeypatch):
     monkeypatch.setenv(INDEX_VARIABLE, "0")
     with pytest.raises(SystemExit):
         shard(f"--shard={text}")
-    assert "give one like 1/4, up to 4/4" in capsys.readouterr().err
+    assert "give I/N, such as 1/4 to 4/4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

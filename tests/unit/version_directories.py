@@ -6,7 +6,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from affect_contract.models import MODELS
 from affect_registry import store
-from affect_registry.server_files import write_missing_files
+from affect_registry.model_server_settings import write_missing_files
 from affect_registry.store import Entry
 from affect_testbed.model_server.made_up_models import signature
 

@@ -14,7 +14,7 @@ from affect_contract.comparison import (
     Comparison,
     Difference,
     contender_name,
-    not_finished,
+    unfinished_message,
 )
 from affect_contract.outputs import SCALAR_NAMES
 from affect_evaluation.errors import EvaluationError
@@ -55,7 +55,7 @@ def contenders(folders: Sequence[Path]) -> list[Contender]:
     if len(found) < 2:  # noqa: PLR2004 - a comparison has two sides
         for folder in folders:
             if not read_timing(folder):
-                raise EvaluationError(not_finished(folder))
+                raise EvaluationError(unfinished_message(folder))
         raise EvaluationError("there is one model only: name runs with two models or more in all")
     for one in found[1:]:
         _require_same_pictures(found[0], one)

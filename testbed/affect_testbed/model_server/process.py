@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import grpc
 
 from affect_registry.check import check
-from affect_registry.server_files import flags
+from affect_registry.model_server_settings import flags
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 180.0

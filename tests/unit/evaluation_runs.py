@@ -8,7 +8,7 @@ from affect_contract.errors import ErrorCode
 from affect_contract.labels import LABELS
 from affect_contract.schemas import AnsweringModel, Failure, Prediction
 from affect_evaluation.run.manifest import Session, add_sessions, claim, identity, write_timing
-from affect_evaluation.run.predictions import PREDICTIONS_FILE, PredictionLog, RecordedAnswer
+from affect_evaluation.run.predictions import PREDICTIONS_FILE, AnswerLog, RecordedAnswer
 from affect_evaluation.run.truth import Prior, Truth
 
 FACTS = {"data_digest": "d", "split": "test", "split_seed": 0, "fractions": [0.7, 0.15, 0.15], "excluded": {}}
@@ -21,7 +21,7 @@ def write_run(
     """A run whose expressions are right with some chance, and whose valence has some noise."""
     claim(folder, identity("d", "test", pictures, []))
     Truth.of(pictures, Prior.of(pictures), FACTS).write(folder)
-    with PredictionLog(folder / PREDICTIONS_FILE) as log:
+    with AnswerLog(folder / PREDICTIONS_FILE) as log:
         for backbone in backbones:
             random = np.random.default_rng(seed)
             for number, sample in enumerate(pictures):

@@ -5,7 +5,7 @@ import pytest
 from affect_contract.errors import FAULTS, ErrorCode
 from affect_contract.schemas import Failure
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer, read_recorded_answers
+from affect_evaluation.run.predictions import AnswerLog, RecordedAnswer, read_recorded_answers
 
 
 def failure(number: int, code: ErrorCode = ErrorCode.INVALID_IMAGE) -> RecordedAnswer:
@@ -20,7 +20,7 @@ def path(tmp_path):
 
 
 def write(path, rows):
-    with PredictionLog(path) as log:
+    with AnswerLog(path) as log:
         for row in rows:
             log.append(row)
 
@@ -44,7 +44,7 @@ def test_a_log_reopened_after_any_cut_holds_whole_rows(path):
 
 
 def test_rows_are_on_their_way_to_the_disk_one_by_one(path):
-    with PredictionLog(path) as log:
+    with AnswerLog(path) as log:
         log.append(failure(1))
         assert list(read_recorded_answers(path)) == [failure(1)]
 
@@ -52,13 +52,13 @@ def test_rows_are_on_their_way_to_the_disk_one_by_one(path):
 @pytest.mark.parametrize("code", ErrorCode)
 def test_only_what_may_pass_is_left_to_be_asked_again(path, code):
     write(path, [failure(1, code)])
-    with PredictionLog(path) as log:
+    with AnswerLog(path) as log:
         assert log.settled() == (set() if FAULTS[code].retryable else {("1", "custom_cnn")})
 
 
 def test_a_second_writer_is_refused_while_the_first_one_writes(path):
-    with PredictionLog(path), pytest.raises(EvaluationError, match="another affect-evaluate writes to"):
-        PredictionLog(path)
+    with AnswerLog(path), pytest.raises(EvaluationError, match="another affect-evaluate writes to"):
+        AnswerLog(path)
     write(path, [failure(1)])
 
 
@@ -73,6 +73,6 @@ def test_a_line_that_is_no_row_is_named(path, line):
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(EvaluationError, match="cannot be written: No such file"):
-        PredictionLog(tmp_path / "nowhere" / "predictions.jsonl")
+        AnswerLog(tmp_path / "nowhere" / "predictions.jsonl")
     with pytest.raises(EvaluationError, match="cannot be read: No such file"):
         list(read_recorded_answers(tmp_path / "nowhere"))

@@ -11,7 +11,7 @@ from affect_contract.schemas import AnsweringModel, Failure, Prediction
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.report.terminal_table import table
 from affect_evaluation.run.answers import read_answers
-from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer
+from affect_evaluation.run.predictions import AnswerLog, RecordedAnswer
 from affect_evaluation.run.truth import Prior
 from affect_evaluation.scoring.scores import score, score_baselines
 from affect_evaluation.scoring.study import STUDY_TABLE
@@ -57,7 +57,7 @@ def scored(tmp_path, samples):
     def write_and_score(rows):
         path = tmp_path / "predictions.jsonl"
         path.unlink(missing_ok=True)
-        with PredictionLog(path) as log:
+        with AnswerLog(path) as log:
             for one in rows:
                 log.append(one)
         return score(read_answers(path, samples), samples)

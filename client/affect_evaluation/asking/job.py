@@ -20,7 +20,7 @@ from affect_dataset.samples import Sample
 from affect_evaluation.asking.adaptive_concurrency import AdaptiveConcurrency
 from affect_evaluation.asking.version_pins import Pin, PinnedQuery
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.run.predictions import PredictionLog, RecordedAnswer
+from affect_evaluation.run.predictions import AnswerLog, RecordedAnswer
 
 IN_FLIGHT: Final = 16
 
@@ -53,7 +53,7 @@ async def collect_answers(
         EvaluationError: another version answered, or a picture cannot be read any more.
         ServiceUnreachable: the gateway stayed away; calling again with the same arguments continues the run.
     """
-    with PredictionLog(predictions) as log:
+    with AnswerLog(predictions) as log:
         settled = log.settled()
         total = len(samples) * len(chosen)
         with tqdm(total=total, initial=len(settled), desc="evaluation", unit="picture") as bar:

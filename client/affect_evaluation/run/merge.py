@@ -7,7 +7,7 @@ from pathlib import Path
 from affect_dataset.shards import WHOLE, Shard, parse_shard
 from affect_evaluation.errors import EvaluationError
 from affect_evaluation.run.manifest import Identity, add_sessions, claim, digest_of, read_identity, read_sessions
-from affect_evaluation.run.predictions import PREDICTIONS_FILE, PredictionLog
+from affect_evaluation.run.predictions import PREDICTIONS_FILE, AnswerLog
 from affect_evaluation.run.truth import Truth, read_truth
 
 
@@ -45,7 +45,7 @@ def _require_complete(parts: Sequence[Path], identities: Sequence[Identity]) -> 
 
 
 def _require_finished(part: Path, truth: Truth, run: Identity) -> None:
-    with PredictionLog(part / PREDICTIONS_FILE) as log:
+    with AnswerLog(part / PREDICTIONS_FILE) as log:
         settled = len(log.settled())
     wanted = len(truth.samples) * len(run["versions"])
     if settled < wanted:

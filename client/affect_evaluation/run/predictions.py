@@ -38,7 +38,7 @@ class RecordedAnswer(BaseModel):
         return self.error is None or not FAULTS[self.error.code].retryable
 
 
-class PredictionLog:
+class AnswerLog:
     """An append-only file of recorded answers, intact even if the process is killed at any moment.
 
     Raises:

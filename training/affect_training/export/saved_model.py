@@ -18,7 +18,7 @@ from affect_contract.signatures import ENCODED_INPUT, ENCODED_SIGNATURE, IMAGES_
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 
-Outputs = dict[str, Any]
+GraphOutputs = dict[str, Any]
 """A network's output tensors, by their names in the contract."""
 
 
@@ -52,9 +52,9 @@ def export(
     tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
-def _answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Tensor) -> Outputs:
+def _answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Tensor) -> GraphOutputs:
     features = base(images, training=False)
-    outputs: Outputs = {}
+    outputs: GraphOutputs = {}
     if Task.CLASSIFICATION in heads:
         outputs[PROBABILITIES] = heads[Task.CLASSIFICATION](features, training=False)
     if Task.REGRESSION in heads:
@@ -64,12 +64,12 @@ def _answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Ten
     return outputs
 
 
-def _mirrored_answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Tensor) -> Outputs:
+def _mirrored_answer(base: keras.Model, heads: Mapping[Task, keras.Model], images: tf.Tensor) -> GraphOutputs:
     answers = _answer(base, heads, images), _answer(base, heads, images[:, :, ::-1])
     return {name: (answers[0][name] + answers[1][name]) / 2 for name in answers[0]}
 
 
-def _frozen(function: Any) -> Callable[[tf.Tensor], Outputs]:
+def _frozen(function: Any) -> Callable[[tf.Tensor], GraphOutputs]:
     """The function with its variables as constants, its outputs still by name."""
     concrete = function.get_concrete_function()
     names = sorted(concrete.structured_outputs)  # the order in which TensorFlow flattens a dict

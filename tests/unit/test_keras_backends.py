@@ -47,6 +47,7 @@ from pathlib import Path
 import keras, numpy as np
 from affect_contract.outputs import Task
 from affect_dataset import loading
+from affect_testbed import tiny_backbone
 from affect_training import devices
 from affect_training.networks.backbones import build_base, parts
 from affect_training.networks.heads import build_head
@@ -58,7 +59,8 @@ from affect_training.networks.weights import Origin, Weights
 count = devices.use_all()
 recipe = FineTuning(epochs=2, batch_size=6, hidden_units=8, dropout=0.0, sides=((1, 32),), learning_rate=1e-3)
 samples = loading.load(Path(sys.argv[1])).samples[:20]
-base = build_base("mobilenet_v2", Weights(Origin.NONE))
+with tiny_backbone.registered(for_training=True) as tiny:
+    base = build_base(tiny, Weights(Origin.NONE))
 rng = np.random.default_rng(0)
 heads = {task: build_head(task, base.output.shape[-1], recipe, seed=0) for task in Task}
 for model in (base, *heads.values()):
@@ -66,7 +68,7 @@ for model in (base, *heads.values()):
 for layer in parts(base)[1].layers:
     if isinstance(layer, keras.layers.BatchNormalization):
         layer.set_weights([array * 0 + value for array, value in zip(layer.get_weights(), (1, 0, 0, 1))])
-unfreeze(base, "Conv_1")
+unfreeze(base, tiny_backbone.LAST_CONVOLUTION)
 tuned = fine_tune(base, heads, recipe, samples[:12], samples[12:19], seed=0, checkpoint=Path(sys.argv[2]))
 print(json.dumps({"count": count, "epochs": tuned[Task.REGRESSION].epochs}))
 """

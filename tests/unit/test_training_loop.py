@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from affect_contract.outputs import Task
+from affect_testbed import tiny_backbone
 from affect_training import devices
 from affect_training.errors import TrainingError
 from affect_training.loop import training_loop
@@ -125,7 +126,8 @@ def test_the_training_loss_is_the_mean_over_pictures_and_not_over_batches(tmp_pa
 def test_a_head_on_cached_features_equals_the_same_head_behind_the_frozen_backbone(task, tmp_path):
     samples = write_samples(tmp_path / "pictures", 24)
     paths = [sample.path for sample in samples]
-    base = build_base("mobilenet_v2", Weights(Origin.NONE))
+    with tiny_backbone.registered(for_training=True) as tiny:
+        base = build_base(tiny, Weights(Origin.NONE))
     targets = TASKS[task].labels(samples)
     recipe = replace(STUDY_RECIPE, epochs=2, batch_size=8, learning_rate=1e-2)
     answers = []

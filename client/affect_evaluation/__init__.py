@@ -1,1 +1,1 @@
-"""The offline evaluation job: a test set through the running service, scored with the field's metrics."""
+"""The offline evaluation job: it scores a test set through a running gateway, and compares runs."""

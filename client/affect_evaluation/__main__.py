@@ -1,4 +1,4 @@
-"""``affect-evaluate``: score a test set through the running service, join parts, score again, compare."""
+"""``affect-evaluate``: score a test set through a running gateway, merge parts, score again, compare runs."""
 
 import argparse
 import sys
@@ -10,35 +10,35 @@ from affect_client.errors import ServiceUnreachable
 from affect_contract.commands import CommandParser
 from affect_contract.errors import AffectError
 from affect_dataset.errors import DatasetError
-from affect_evaluation.asking import command as ask_command
 from affect_evaluation.comparison.arguments import add_arguments as add_compare_arguments
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.remarks import say
+from affect_evaluation.inference import command as inference_command
+from affect_evaluation.remarks import print_remark
 from affect_evaluation.run.merge import merge
 
 _DONE, _CANNOT, _INTERRUPTED = 0, 2, 130
 
 Command = Callable[[argparse.Namespace], int]
-"""Gives the exit status."""
+"""Runs a command, and returns its exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    # Asking is what the command is for, and has no name of its own.
-    parser, run = _COMMANDS[words.pop(0)]() if words and words[0] in _COMMANDS else _asking()
-    options = parser.parse_args(words)
+    """Run the command and return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Without the name of another command, it scores a test set.
+    parser, run = _COMMANDS[arguments.pop(0)]() if arguments and arguments[0] in _COMMANDS else _inference_parser()
+    options = parser.parse_args(arguments)
     try:
         return run(options)
     except (EvaluationError, DatasetError, ServiceUnreachable, AffectError) as exc:
-        say(str(exc))
+        print_remark(str(exc))
         return _CANNOT
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
+        print_remark("stopped; the same command goes on from here")
         return _INTERRUPTED
 
 
-def _asking() -> tuple[CommandParser, Command]:
+def _inference_parser() -> tuple[CommandParser, Command]:
     parser = CommandParser(
         prog="affect-evaluate",
         description="Ask a running gateway for every picture of a data set's test split, and score its answers.",
@@ -52,18 +52,18 @@ def _asking() -> tuple[CommandParser, Command]:
             "affect-evaluate --data faces --split all --shard 1/4 --out part-1",
         ),
     )
-    ask_command.add_arguments(parser)
-    return parser, _ask
+    inference_command.add_arguments(parser)
+    return parser, _infer
 
 
-def _ask(options: argparse.Namespace) -> int:
+def _infer(options: argparse.Namespace) -> int:
     report = _reporter()
-    ask_command.run(options)
+    inference_command.run(options)
     report(options.out)
     return _DONE
 
 
-def _merging() -> tuple[CommandParser, Command]:
+def _merge_parser() -> tuple[CommandParser, Command]:
     parser = CommandParser(
         prog="affect-evaluate merge",
         description="Join the parts of a run that were scored with --shard, and score the whole.",
@@ -81,7 +81,7 @@ def _merge(options: argparse.Namespace) -> int:
     return _DONE
 
 
-def _scoring() -> tuple[CommandParser, Command]:
+def _score_parser() -> tuple[CommandParser, Command]:
     parser = CommandParser(
         prog="affect-evaluate score",
         description="Score the recorded answers of a run again, without the gateway or the data set.",
@@ -96,7 +96,7 @@ def _score(options: argparse.Namespace) -> int:
     return _DONE
 
 
-def _comparing() -> tuple[CommandParser, Command]:
+def _compare_parser() -> tuple[CommandParser, Command]:
     parser = CommandParser(
         prog="affect-evaluate compare",
         description="Compare the models of several runs on the pictures that both answered: each model with the same "
@@ -113,25 +113,25 @@ def _comparing() -> tuple[CommandParser, Command]:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    # Here, since the libraries that score take seconds to load and --help should not.
+    # Imported here, since the libraries that score take seconds to load and --help should not.
     from affect_evaluation.comparison import command  # noqa: PLC0415
 
     return command.run(options)
 
 
 def _reporter() -> Callable[[Path], None]:
-    """Return what scores a run, draws its report and prints the table.
+    """Return a function that scores a run, writes its report and prints the table.
 
-    It is imported before the work begins, so that nothing is missing at its end, and not before options are read: the
-    libraries that score and draw take seconds to load.
+    Its libraries are imported before the work begins, so that a missing one is noticed then, but after the options are
+    parsed, since they take seconds to load.
     """
-    from affect_evaluation.report.html_report import finished  # noqa: PLC0415
+    from affect_evaluation.report.html_report import write_result_and_report  # noqa: PLC0415
     from affect_evaluation.report.printing import print_result  # noqa: PLC0415
 
-    return lambda folder: print_result(folder, finished(folder))
+    return lambda folder: print_result(folder, write_result_and_report(folder))
 
 
-_COMMANDS: Final = {"merge": _merging, "score": _scoring, "compare": _comparing}
+_COMMANDS: Final = {"merge": _merge_parser, "score": _score_parser, "compare": _compare_parser}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""What goes wrong in an evaluation through no fault of the code."""
+"""The error of the evaluation that its user can mend."""
 
 
 class EvaluationError(Exception):
-    """A job that cannot start or go on; the text is one sentence for the user."""
+    """The job cannot start or go on; the message is one sentence for the user."""

@@ -1,8 +1,8 @@
-"""Remarks of the evaluation's commands, on stderr; results are on stdout."""
+"""Print remarks of the evaluation's commands to stderr; results go to stdout."""
 
 import sys
 
 
-def say(line: str) -> None:
-    """Print a remark."""
+def print_remark(line: str) -> None:
+    """Print a remark after the name of the command."""
     print(f"affect-evaluate: {line}", file=sys.stderr)  # noqa: T201

@@ -1,1 +1,1 @@
-"""``affect-models``: what a models directory serves, and changes to it while it is served."""
+"""``affect-models``: show what a models directory serves, and change it while it is served."""

@@ -1,4 +1,4 @@
-"""``affect-models``: what a models directory serves, whether a model server can, and changes to it."""
+"""``affect-models``: show what a models directory serves, check it for a model server, and change it."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from typing import Final
 
 from affect_contract.arguments import absolute_path, port, whole_number
 from affect_contract.commands import CommandParser
-from affect_models import changes
+from affect_models import version_commands
 from affect_registry import model_server_settings, store
 from affect_registry.check import check
 from affect_registry.store import Entry, StoreError
@@ -19,7 +19,7 @@ from affect_registry.store import Entry, StoreError
 _FINE, _NOT_FINE, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 130
 _SERVER: Final = "tensorflow_model_server"
 _IN_FLIGHT: Final = 64
-_WHOM_TO_ASK: Final = (
+_OBSERVER_NOTES: Final = (
     "Name the servers that run the models, with --tfserving or --url: each step waits until they have taken the one "
     "before, and is undone if they do not. If no server runs, give --files-only."
 )
@@ -27,7 +27,7 @@ _POLL_S: Final = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the result is its exit status: 1 when something is wrong, 2 when that cannot be found out."""
+    """Run the command and return its exit status: 1 if something is wrong, 2 if that cannot be found out."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return _UNKNOWN
     try:
-        status = changes.run(options)
+        status = version_commands.run(options)
     except argparse.ArgumentError as exc:
         parser.error(str(exc))
     except StoreError as exc:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    problems = _awaited(options) if options.wait else check(options.models, options.mount)
+    problems = _wait_until_sound(options) if options.wait else check(options.models, options.mount)
     if options.json:
         print(json.dumps({"problems": problems}))  # noqa: T201
     elif problems:
@@ -64,13 +64,13 @@ def _check(options: argparse.Namespace) -> int:
     return _NOT_FINE if problems else _FINE
 
 
-def _awaited(options: argparse.Namespace) -> list[str]:
-    """The problems once there are none any more; each time that they are others, they are said."""
-    said: list[str] = []
+def _wait_until_sound(options: argparse.Namespace) -> list[str]:
+    """Check the directory until it has no problems, which are printed whenever they change; return none."""
+    printed: list[str] = []
     while problems := check(options.models, options.mount):
-        if problems != said:
+        if problems != printed:
             _print_problems([*problems, "waiting until this is mended"])
-            said = problems
+            printed = problems
         time.sleep(_POLL_S)
     return problems
 
@@ -118,7 +118,7 @@ def _parser() -> CommandParser:
         ),
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", help="what to do, one of:")
-    changes.add_list_arguments(
+    version_commands.add_list_arguments(
         _command(
             commands,
             "list",
@@ -127,7 +127,7 @@ def _parser() -> CommandParser:
             "affect-models list --models models --tfserving tfserving:8500 --json",
         )
     )
-    changes.add_promote_arguments(
+    version_commands.add_promote_arguments(
         _command(
             commands,
             "promote",
@@ -135,22 +135,22 @@ def _parser() -> CommandParser:
             "affect-models promote --models models --url http://127.0.0.1:8080",
             "affect-models promote --models models --tfserving tfserving:8500 --if-evaluation canary-scores "
             '--against stable-scores --fail-if "valence.ccc < -0.02"',
-            notes=_WHOM_TO_ASK,
+            notes=_OBSERVER_NOTES,
             has_version=False,
         )
     )
-    changes.add_rollback_arguments(
+    version_commands.add_rollback_arguments(
         _command(
             commands,
             "rollback",
             "make the version stable that was stable before, or withdraw the canary",
             "affect-models rollback --models models --url http://127.0.0.1:8080",
             "affect-models rollback --models models --canary",
-            notes=f"{_WHOM_TO_ASK} --canary needs none of them.",
+            notes=f"{_OBSERVER_NOTES} --canary needs none of them.",
             has_version=False,
         )
     )
-    changes.add_prune_arguments(
+    version_commands.add_prune_arguments(
         _command(
             commands,
             "prune",

@@ -48,7 +48,7 @@ def parsers():
         serving._key_parser(),
         probe._parser(),
         predict_command._parser(),
-        evaluation._asking()[0],
+        evaluation._inference_parser()[0],
         *(make()[0] for make in evaluation._COMMANDS.values()),
         models._parser(),
         demo._parser(),

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from affect_contract.errors import InvalidImage, Overloaded
-from affect_evaluation.asking.adaptive_concurrency import AdaptiveConcurrency
+from affect_evaluation.inference.adaptive_concurrency import AdaptiveConcurrency
 
 
 async def spend(concurrency, error=None):

@@ -9,10 +9,10 @@ import pytest
 from affect_client.errors import ServiceUnreachable
 from affect_client.http.client import AsyncClient
 from affect_contract.errors import ErrorCode
-from affect_evaluation.asking import job
-from affect_evaluation.asking.job import IN_FLIGHT, collect_answers
-from affect_evaluation.asking.version_pins import pin_versions
 from affect_evaluation.errors import EvaluationError
+from affect_evaluation.inference import job
+from affect_evaluation.inference.job import IN_FLIGHT, collect_answers
+from affect_evaluation.inference.version_pins import pin_versions
 from affect_evaluation.run.answers import read_answers
 from affect_evaluation.run.predictions import read_recorded_answers
 from affect_evaluation.scoring.scores import score

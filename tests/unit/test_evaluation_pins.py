@@ -5,8 +5,8 @@ import json
 import pytest
 
 from affect_contract.schemas import ModelList, Prediction
-from affect_evaluation.asking.version_pins import Pin, pin_versions
 from affect_evaluation.errors import EvaluationError
+from affect_evaluation.inference.version_pins import Pin, pin_versions
 from affect_evaluation.run.manifest import RUN_FILE, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from tests.unit.client_gateway import FakeGateway

@@ -6,8 +6,8 @@ from affect_client import AsyncGrpcClient
 from affect_contract.models import fused, single
 from affect_contract.outputs import Task
 from affect_contract.versions import AVAILABLE
-from affect_evaluation.asking.version_pins import probe_versions
 from affect_evaluation.errors import EvaluationError
+from affect_evaluation.inference.version_pins import probe_versions
 from affect_serving.core.backend import Version
 from tests.gateway import FakeBackend, listening_gateway
 

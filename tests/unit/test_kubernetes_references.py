@@ -57,7 +57,7 @@ def parsed(command: list[str]) -> argparse.Namespace | Settings:
         return (features_command.parser() if is_features else training._parser()).parse_args(rest[is_features:])
     if program == "affect-evaluate":
         is_named = rest[0] in evaluation._COMMANDS
-        parser, _ = evaluation._COMMANDS[rest[0]]() if is_named else evaluation._asking()
+        parser, _ = evaluation._COMMANDS[rest[0]]() if is_named else evaluation._inference_parser()
         return parser.parse_args(rest[is_named:])
     if program == "affect-models":
         return models_command._parser().parse_args(rest)

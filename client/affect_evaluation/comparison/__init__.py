@@ -1,1 +1,1 @@
-"""Runs held against each other."""
+"""Compare runs of the evaluation with each other."""

@@ -1,4 +1,4 @@
-"""Options of ``affect-evaluate compare``; apart from the command, whose libraries take seconds to load."""
+"""The options of ``affect-evaluate compare``, apart from the command, whose libraries take seconds to load."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from affect_contract.comparison import COMPARISON_FILE, Condition, parse_conditi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
+    """Declare the options of ``affect-evaluate compare``."""
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="DIR", help="folder of a run; the others are compared with the first"
     )

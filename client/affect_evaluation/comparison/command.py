@@ -1,4 +1,4 @@
-"""``affect-evaluate compare``: compares runs, and fails where a condition holds."""
+"""``affect-evaluate compare``: compare runs, and fail if a condition holds."""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from affect_contract.comparison import (
 from affect_evaluation.comparison.cost import Cost, cost_of
 from affect_evaluation.comparison.differences import Contender, compare, contenders
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.remarks import say
+from affect_evaluation.remarks import print_remark
 from affect_evaluation.run.manifest import read_timing
 
 _PASSED, _FAILED = 0, 1
@@ -25,10 +25,10 @@ _NONE: Final = "-"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; the result is its exit status: 1 when a condition holds.
+    """Run the command and return its exit status: 1 if a condition holds.
 
     Raises:
-        EvaluationError: the runs cannot be compared, or a condition not judged.
+        EvaluationError: the runs cannot be compared, or a condition cannot be judged.
     """
     found = contenders(options.runs)
     pairs = list(_pairs(found))
@@ -40,21 +40,21 @@ def run(options: argparse.Namespace) -> int:
         _write(options.out, _document(comparisons, costs, [_compared_run(folder, found) for folder in options.runs]))
     failures = _failures(comparisons, options.fail_if)
     for failure in failures:
-        say(failure)
+        print_remark(failure)
     return _FAILED if failures else _PASSED
 
 
 def _pairs(found: Sequence[Contender]) -> Iterator[tuple[Contender, Contender]]:
-    """Each model with its measure: the same backbone in the first run, else the first model of all."""
+    """Yield each model after its base: the same backbone in the first run, else the first model of all."""
     first = {one.backbone: one for one in found if one.folder == found[0].folder}
     for one in found[1:]:
-        measure = found[0] if one.folder == found[0].folder else first.get(one.backbone, found[0])
-        yield measure, one
+        base = found[0] if one.folder == found[0].folder else first.get(one.backbone, found[0])
+        yield base, one
 
 
 def _costs(pairs: Sequence[tuple[Contender, Contender]], models: Path | None) -> dict[str, Cost]:
-    every = [one for pair in pairs for one in pair]
-    return {one.name: cost_of(one.folder, one.backbone, one.answers.versions, models) for one in every}
+    compared = [one for pair in pairs for one in pair]
+    return {one.name: cost_of(one.folder, one.backbone, one.answers.versions, models) for one in compared}
 
 
 def _failures(comparisons: Sequence[Comparison], conditions: Sequence[Condition]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a model costs beside what it reaches."""
+"""The cost of a model: latency, throughput, parameters, training time."""
 
 import json
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ Cost = TypedDict(
         "training, s": float | None,
     },
 )
-"""Each None where it is not known; the run's throughput is that of all its models together."""
+"""The figures of a model, None if unknown; the throughput is that of all models of the run together."""
 
 
 def cost_of(folder: Path, backbone: str, versions: Mapping[str, int], models: Path | None) -> Cost:
-    """The cost of one backbone of one run.
+    """Return the cost of one backbone of a run.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         backbone: the backbone's name.
-        versions: what answered, by model name.
-        models: the models directory that was served, if it is at hand.
+        versions: the versions that answered, by model name.
+        models: the models directory that was served, if it is available.
 
     Raises:
-        EvaluationError: the models directory does not have those versions.
+        EvaluationError: the models directory does not have these versions.
     """
     measured = read_timing(folder)
     latency = measured.get("latency_ms", {}).get(backbone, {})
@@ -48,7 +48,7 @@ def cost_of(folder: Path, backbone: str, versions: Mapping[str, int], models: Pa
 
 
 def _training_s(models: Path, version: int, backbone: str) -> float | None:
-    """Seconds that features and heads of a version took; None where the directory has no record of it."""
+    """Return the seconds that features and heads of a version took; None if the directory has no record of them."""
     path = models / "runs" / str(version) / "history.json"
     if not path.is_file():
         return None
@@ -65,7 +65,7 @@ def _training_s(models: Path, version: int, backbone: str) -> float | None:
 
 
 def _parameters(directory: Path) -> int:
-    """Of all heads, and of the backbone once, in the largest of a version's tasks."""
+    """Return the number of parameters in the largest task of a model version, backbone and head together."""
     path = directory / PROVENANCE_FILE
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Models against each other on the same pictures: differences with intervals, and changed answers."""
+"""Compare models on the same pictures: differences of their scores with intervals, and changed predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from affect_evaluation.scoring.metrics import classification, regression
 
 @dataclass(frozen=True)
 class Contender:
-    """One backbone of one run."""
+    """One backbone of one run, with its recorded answers."""
 
     folder: Path
     backbone: str
@@ -37,15 +37,15 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """Its name in a comparison."""
+        """The name under which it appears in a comparison."""
         return contender_name(self.folder, self.backbone)
 
 
 def contenders(folders: Sequence[Path]) -> list[Contender]:
-    """Every backbone of true_scalars run.
+    """Read every backbone of every run.
 
     Raises:
-        EvaluationError: a folder is no run, or the runs scored different pictures.
+        EvaluationError: a folder holds no run, the runs scored different pictures, or there is only one model.
     """
     found = []
     for folder in folders:
@@ -63,7 +63,7 @@ def contenders(folders: Sequence[Path]) -> list[Contender]:
 
 
 def compare(base: Contender, other: Contender) -> Comparison:
-    """``other`` measured by ``base``, on the pictures that both answered."""
+    """Compare ``other`` with ``base`` on the pictures that both answered."""
     truth = base.truth
     before, after = (one.answers.probabilities.argmax(axis=1) for one in (base, other))
     classified = complete_rows(base.answers.probabilities + other.answers.probabilities)

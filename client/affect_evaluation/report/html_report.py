@@ -30,7 +30,7 @@ _HALF_PAGE_INCHES: Final = 8.0
 NamedFigures = Iterator[tuple[str, Figure]]
 
 
-def finished(folder: Path) -> Result:
+def write_result_and_report(folder: Path) -> Result:
     """Score the run in a folder, and write its result and its report.
 
     Raises:

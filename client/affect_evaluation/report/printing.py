@@ -1,4 +1,4 @@
-"""The result of a run, printed."""
+"""Print the result of a run to the terminal."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from affect_evaluation.run.result import METRICS_FILE, Result
 
 
 def print_result(folder: Path, result: Result) -> None:
-    """Print the table of a run, and where the rest of it lies."""
+    """Print the table of a run, its failures, and the paths of its files."""
     pictures, split = len(result.truth.samples), result.truth.facts["split"]
-    what = "ALL pictures, those that trained the models included" if split == "all" else f"the {split} split"
-    print(f"{pictures:,} pictures: {what}\n\n{table(result.models, result.baselines)}\n")  # noqa: T201
+    scope = "ALL pictures, those that trained the models included" if split == "all" else f"the {split} split"
+    print(f"{pictures:,} pictures: {scope}\n\n{table(result.models, result.baselines)}\n")  # noqa: T201
     for name, scores in result.models.items():
         if scores["failures"]:
             counts = ", ".join(f"{code} {count:,}" for code, count in scores["failures"].items())

@@ -14,8 +14,8 @@ import numpy as np
 from affect_contract.atomic_files import write_json
 from affect_dataset.samples import Sample
 from affect_dataset.shards import WHOLE
-from affect_evaluation.asking.version_pins import Pin
 from affect_evaluation.errors import EvaluationError
+from affect_evaluation.inference.version_pins import Pin
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 
 RUN_FILE: Final = "run.json"

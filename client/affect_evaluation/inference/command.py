@@ -1,4 +1,4 @@
-"""``affect-evaluate --url ...``: asks the service for a test set, and records the answers."""
+"""``affect-evaluate --url ...``: send a test set to the gateway, and record its answers."""
 
 import argparse
 import asyncio
@@ -23,10 +23,10 @@ from affect_dataset import loading
 from affect_dataset.samples import Dataset, Sample, Split
 from affect_dataset.shards import WHOLE, add_shard_argument
 from affect_dataset.split import Assignment, read_or_assign
-from affect_evaluation.asking.job import IN_FLIGHT, collect_answers
-from affect_evaluation.asking.version_pins import Pin, pin_versions, probe_versions
 from affect_evaluation.errors import EvaluationError
-from affect_evaluation.remarks import say
+from affect_evaluation.inference.job import IN_FLIGHT, collect_answers
+from affect_evaluation.inference.version_pins import Pin, pin_versions, probe_versions
+from affect_evaluation.remarks import print_remark
 from affect_evaluation.run.manifest import Session, add_sessions, claim, identity
 from affect_evaluation.run.predictions import PREDICTIONS_FILE
 from affect_evaluation.run.truth import Prior, Truth
@@ -35,21 +35,24 @@ ALL: Final = "all"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Ask for every picture, and record the answers in the run's folder.
+    """Send every picture to the gateway, and record the answers in the run's folder.
 
     Raises:
-        EvaluationError, DatasetError, ServiceUnreachable, AffectError: what keeps it from its end.
+        EvaluationError: the run cannot start or go on; the message says why.
+        DatasetError: the data set cannot be read.
+        ServiceUnreachable: no gateway answers.
+        AffectError: the gateway refuses to list its models.
     """
-    # The service first: a large data set takes minutes to read.
-    chosen = asyncio.run(_find(options))
+    # The gateway comes first, since a large data set takes minutes to read.
+    chosen = asyncio.run(_pin_versions(options))
     dataset = loading.load(options.data, progress=tqdm)
     truth = _truth(options, dataset)
     claim(options.out, identity(dataset.digest, options.split, truth.samples, chosen, str(options.shard)))
-    _keep(truth, options.out)
-    _ask(options, truth.samples, chosen)
+    _write_truth(truth, options.out)
+    _collect(options, truth.samples, chosen)
 
 
-async def _find(options: argparse.Namespace) -> list[Pin]:
+async def _pin_versions(options: argparse.Namespace) -> list[Pin]:
     async with _client(options) as client:
         if isinstance(client, AsyncGrpcClient):
             return await probe_versions(client, options.backbones, options.label)
@@ -64,31 +67,31 @@ def _client(options: argparse.Namespace) -> AsyncClient | AsyncGrpcClient:
 
 
 def _connections(url: str) -> int:
-    """One for all over gRPC. An HTTP pool looks at all its connections for each request, so each has its own."""
+    """Return the number of clients: one over gRPC; over HTTP one per request, since a large pool is slow to search."""
     return 1 if is_grpc_url(url) else IN_FLIGHT
 
 
 def _truth(options: argparse.Namespace, dataset: Dataset) -> Truth:
     assignment = _assignment(options, dataset)
-    samples = _scored(dataset, assignment, options.split)
-    whole = Truth.of(samples, Prior.of(assignment.samples(dataset, Split.TRAIN)), _facts(dataset, assignment, options))
+    samples = _samples(dataset, assignment, options.split)
+    truth = Truth.of(samples, Prior.of(assignment.samples(dataset, Split.TRAIN)), _facts(dataset, assignment, options))
     if options.shard == WHOLE:
-        return whole
-    part = options.shard.of(whole.samples)
+        return truth
+    part = options.shard.of(truth.samples)
     if not part:
         raise EvaluationError(f"part {options.shard} of {len(samples)} pictures is empty: ask for fewer parts")
-    return Truth.of(part, whole.prior, whole.facts)
+    return Truth.of(part, truth.prior, truth.facts)
 
 
-def _keep(truth: Truth, out: Path) -> None:
+def _write_truth(truth: Truth, out: Path) -> None:
     try:
         truth.write(out)
     except OSError as exc:
         raise EvaluationError(f"{out} cannot be written: {exc.strerror}") from exc
 
 
-def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequence[Pin]) -> None:
-    """Ask for what is not answered yet; the stretch is recorded however it ends."""
+def _collect(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequence[Pin]) -> None:
+    """Collect the missing answers, and record the session even if it is interrupted."""
     started, clock = datetime.now(UTC), time.perf_counter()
     answered = 0
 
@@ -107,32 +110,32 @@ def _ask(options: argparse.Namespace, samples: Sequence[Sample], chosen: Sequenc
         asyncio.run(work())
     finally:
         if answered:
-            stretch = Session(
+            session = Session(
                 started=started.isoformat(timespec="seconds"),
                 seconds=time.perf_counter() - clock,
                 answered=answered,
                 url=options.url,
                 host=platform.node(),
             )
-            add_sessions(options.out, [stretch])
+            add_sessions(options.out, [session])
 
 
 def _assignment(options: argparse.Namespace, dataset: Dataset) -> Assignment:
-    """The saved split, or, where the data set neither has nor fixes one, the one that training makes by default."""
+    """Return the saved split, or the one that training makes by default if the data set neither has nor fixes one."""
     if options.split_file and not options.split_file.exists():
         raise EvaluationError(f"there is no split {options.split_file}: name the one that affect-train has saved")
     saved = options.split_file or loading.folder_of(options.data) / loading.SPLIT_FILE
     is_new = not saved.exists() and not any(sample.fixed_split for sample in dataset.samples)
     assignment, _ = read_or_assign(dataset, path=options.split_file)
     if is_new:
-        say(
+        print_remark(
             f"no split is saved in {saved}: divided as affect-train does by default (seed {assignment.seed}); "
             "models trained on another split have seen some of these pictures"
         )
     return assignment
 
 
-def _scored(dataset: Dataset, assignment: Assignment, part: str) -> list[Sample]:
+def _samples(dataset: Dataset, assignment: Assignment, part: str) -> list[Sample]:
     samples = list(dataset.samples) if part == ALL else assignment.samples(dataset, Split(part))
     if not samples:
         raise EvaluationError(f"the {part} split of {dataset.root} is empty: there is nothing to score")
@@ -150,7 +153,7 @@ def _facts(dataset: Dataset, assignment: Assignment, options: argparse.Namespace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
+    """Declare the options of ``affect-evaluate`` without the name of another command."""
     parser.add_argument(
         "--url",
         default=DEFAULT_URL,

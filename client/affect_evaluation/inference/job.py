@@ -17,9 +17,9 @@ from affect_contract.labels import LABELS
 from affect_contract.outputs import SCALAR_NAMES
 from affect_contract.schemas import Failure, Prediction
 from affect_dataset.samples import Sample
-from affect_evaluation.asking.adaptive_concurrency import AdaptiveConcurrency
-from affect_evaluation.asking.version_pins import Pin, PinnedQuery
 from affect_evaluation.errors import EvaluationError
+from affect_evaluation.inference.adaptive_concurrency import AdaptiveConcurrency
+from affect_evaluation.inference.version_pins import Pin, PinnedQuery
 from affect_evaluation.run.predictions import AnswerLog, RecordedAnswer
 
 IN_FLIGHT: Final = 16
@@ -138,7 +138,7 @@ async def _predict_with_retries(
             retry_after_s = 0.0
         except Unauthorized as exc:
             # Not recorded for the picture, since the error would stay in the log once the key is right.
-            raise EvaluationError(f"the gateway lets nobody in without a key of its own: {exc.detail}") from exc
+            raise EvaluationError(f"the gateway refuses the request without a valid key: {exc.detail}") from exc
         except AffectError as exc:
             if not FAULTS[exc.code].retryable:
                 raise
@@ -157,7 +157,7 @@ def _require_scorable(answer: Prediction) -> None:
     scalars = {getattr(answer, name) is None for name in SCALAR_NAMES}
     if len(scalars) > 1 or (scalars == {True} and probabilities is None):
         wanted = " and ".join(SCALAR_NAMES)
-        raise BackendError(f"the answer holds no whole task: expected probabilities, or {wanted}, or both")
+        raise BackendError(f"the answer holds no complete task: expected probabilities, or {wanted}, or both")
     if probabilities is None:
         return
     if set(probabilities) != set(LABELS):

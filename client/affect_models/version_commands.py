@@ -1,4 +1,4 @@
-"""``affect-models list, promote, rollback and prune``: which versions there are, and changes of what is stable."""
+"""``affect-models list, promote, rollback and prune``: list versions, change the stable one, delete old ones."""
 
 import argparse
 import json
@@ -33,14 +33,14 @@ _GATE: Final = ("if_evaluation", "against", "fail_if")
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``list``."""
+    """Declare the options of ``affect-models list``."""
     parser.add_argument("--json", action="store_true", help="print a JSON document")
     _add_observer_arguments(parser)
     parser.set_defaults(run=_list)
 
 
 def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``promote``."""
+    """Declare the options of ``affect-models promote``."""
     parser.add_argument(
         "--version",
         type=whole_number(1),
@@ -73,7 +73,7 @@ def add_promote_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``rollback``."""
+    """Declare the options of ``affect-models rollback``."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--version",
@@ -89,7 +89,7 @@ def add_rollback_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``prune``."""
+    """Declare the options of ``affect-models prune``."""
     parser.add_argument(
         "--keep",
         type=whole_number(1),
@@ -102,15 +102,15 @@ def add_prune_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run one of the commands; the result is its exit status.
+    """Run one of the commands and return its exit status.
 
     Raises:
-        StoreError: the directory does not allow it.
+        StoreError: the models directory cannot be read or changed.
     """
     try:
         status: int = options.run(options)
     except RolloutFailed as exc:
-        _say(f"{exc}; models.config is as it was, and what was served is served on")
+        _say(f"{exc}; models.config is as it was, and the versions that were served still are")
         return _REFUSED
     except (Unobservable, RunsUnusable) as exc:
         _say(str(exc))
@@ -127,7 +127,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _promote(options: argparse.Namespace) -> int:
-    _require_whole_gate(options)
+    _require_complete_gate(options)
     observers = _required_observers(options)
     with _locked(options.models):
         entries = store.read(options.models)
@@ -137,8 +137,8 @@ def _promote(options: argparse.Namespace) -> int:
             targets = promotion.canaries(entries, options.backbones)
         if not targets:
             return _finish_interrupted(options, entries, observers)
-        if options.if_evaluation and (said := _objections(options, entries, targets)):
-            return _refuse(said)
+        if options.if_evaluation and (reasons := _objections(options, entries, targets)):
+            return _refuse(reasons)
         return _change(options, entries, targets, observers)
 
 
@@ -153,8 +153,8 @@ def _roll_back(options: argparse.Namespace) -> int:
         else:
             targets = promotion.previously_stable(options.models, entries, options.backbones)
         if not targets:
-            what = f"version {options.version}" if options.version else "what was stable before"
-            return _refuse([f"there is no going back to {what}: {_on_disk(options.models, entries)}; name --version"])
+            wanted = f"version {options.version}" if options.version else "what was stable before"
+            return _refuse([f"there is no going back to {wanted}: {_on_disk(options.models, entries)}; name --version"])
         return _change(options, entries, targets, observers, record=False)
 
 
@@ -199,18 +199,17 @@ def _change(
 
 
 def _finish_interrupted(options: argparse.Namespace, entries: Entries, observers: Sequence[Observer]) -> int:
-    """Go on from where a change was killed, which left a version without a label."""
+    """Finish a change that was killed and left a version without a label."""
     targets = promotion.interrupted(entries, options.backbones)
     if not targets:
-        what = f"version {options.version}" if options.version else f"a version labelled {CANARY!r}"
-        return _refuse(
-            [f"no model has {what} that is not stable already: {_on_disk(options.models, entries)}; publish one first"]
-        )
+        wanted = f"version {options.version}" if options.version else f"a version labelled {CANARY!r}"
+        on_disk = _on_disk(options.models, entries)
+        return _refuse([f"no model has {wanted} that is not stable already: {on_disk}; publish one first"])
     _say("an earlier change was interrupted; finishing it")
     return _change(options, entries, targets, observers)
 
 
-def _require_whole_gate(options: argparse.Namespace) -> None:
+def _require_complete_gate(options: argparse.Namespace) -> None:
     given = [name for name in _GATE if getattr(options, name)]
     if given and len(given) < len(_GATE):
         raise argparse.ArgumentError(None, "--if-evaluation, --against and --fail-if go together: give all three")
@@ -251,16 +250,16 @@ def _say(line: str) -> None:
 
 
 def _required_observers(options: argparse.Namespace) -> list[Observer]:
-    """Who is asked; nobody, where that is what was said.
+    """Return the observers that the options name; none with ``--files-only``.
 
     Raises:
-        Unobservable: nobody was named.
+        Unobservable: no observer is named, and ``--files-only`` is not given.
     """
     observers = _observers(options)
     if not observers and not options.files_only:
         raise Unobservable(
-            "nobody is named who could say whether a version has loaded: name the model servers with --tfserving "
-            "HOST:PORT or the gateways with --url URL; if none runs, --files-only changes the files unseen"
+            "no server is named that could report whether a version has loaded: name the model servers with "
+            "--tfserving HOST:PORT or the gateways with --url URL; if none runs, --files-only changes the files alone"
         )
     return observers
 

@@ -1,1 +1,0 @@
-"""Asking a running gateway for the answers of a run."""

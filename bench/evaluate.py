@@ -76,9 +76,9 @@ def _many_faces(root: Path, count: int) -> Path:
 
 @contextmanager
 def _gateway(models: Path) -> Iterator[tuple[str, str]]:
-    words = [sys.executable, "-m", "affect_serving", "--models", str(models), "--backbones", "mobilenet_v2"]
-    words += ["--http-port", "0", "--grpc-port", "0", "--log-level", "error"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "affect_serving", "--models", str(models), "--backbones", "mobilenet_v2"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--log-level", "error"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         urls = re.findall(r"\S+://\S+", process.stdout.readline()) if process.stdout else []
         try:
             yield urls[0], urls[1]
@@ -87,15 +87,15 @@ def _gateway(models: Path) -> Iterator[tuple[str, str]]:
 
 
 def _load(url: str, pictures: Path) -> float:
-    words = [sys.executable, str(BENCH / "load.py"), f"{url}/predict", "--pictures", str(pictures)]
-    done = subprocess.run([*words, "--seconds", str(SECONDS)], check=True, capture_output=True)
+    command = [sys.executable, str(BENCH / "load.py"), f"{url}/predict", "--pictures", str(pictures)]
+    done = subprocess.run([*command, "--seconds", str(SECONDS)], check=True, capture_output=True)
     result = json.loads(done.stdout)
     return float(result["pictures"] / result["seconds"])
 
 
 def _evaluate(url: str, data: Path, out: Path) -> float:
-    words = [sys.executable, "-m", "affect_evaluation", "--url", url, "--data", str(data), "--out", str(out)]
-    subprocess.run([*words, "--split", "all"], check=True, capture_output=True)
+    command = [sys.executable, "-m", "affect_evaluation", "--url", url, "--data", str(data), "--out", str(out)]
+    subprocess.run([*command, "--split", "all"], check=True, capture_output=True)
     return float(json.loads((out / "run.json").read_text())["timing"]["pictures_per_s"])
 
 
@@ -114,11 +114,11 @@ def _score_many(folder: Path, rows: int) -> None:
         for sample in samples:
             file.write(_answer(sample, random).model_dump_json(exclude_unset=True) + "\n")
     started = time.perf_counter()
-    words = [sys.executable, "-m", "affect_evaluation", "score", str(folder)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ)
+    command = [sys.executable, "-m", "affect_evaluation", "score", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ)
     _, status, used = os.wait4(process.pid, 0)
     if status:
-        sys.exit("scoring failed, no figure stands")
+        sys.exit("scoring failed, the figures are void")
     print(f"{rows:,} rows scored and drawn in {time.perf_counter() - started:.0f} s, {_megabytes(used):.0f} MB at most")
 
 

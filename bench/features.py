@@ -93,7 +93,7 @@ class PeakMemory(threading.Thread):
             time.sleep(0.1)
 
     def measure(self) -> None:
-        """Measure once."""
+        """Measure the memory once."""
         lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         own, files = (int(lines[name].split()[0]) / 1000 for name in ("RssAnon", "RssFile"))
         self.own, self.files = max(self.own, own), max(self.files, files)
@@ -144,10 +144,10 @@ def main() -> None:
         print("| features | memory of its own | before it began | mapped files | seconds an epoch |")
         print("|---|---|---|---|---|")
         for way in WAYS:
-            words = [sys.executable, __file__, "--way", way, "--folder", folder]
-            words += ["--pictures", str(options.pictures), "--batch-size", str(options.batch_size)]
+            command = [sys.executable, __file__, "--way", way, "--folder", folder]
+            command += ["--pictures", str(options.pictures), "--batch-size", str(options.batch_size)]
             quiet = os.environ | {"TQDM_DISABLE": "1"}
-            done = subprocess.run(words, env=quiet, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, env=quiet, stdout=subprocess.PIPE, text=True, check=True)
             took = json.loads(done.stdout.splitlines()[-1])
             print(
                 f"| {way} | {took['own']:,.0f} MB | {took['before']:,.0f} MB | {took['files']:,.0f} MB | "

@@ -119,25 +119,25 @@ def _measure(load: list[str], gateway: Gateway, pictures: Path, seconds: float) 
     cpu_ms = (sum(gateway.process.cpu_times()[:2]) - before) / many["pictures"] * 1000
     one = _load(load, pictures, ONE, seconds)
     if many["failed"] or one["failed"]:
-        sys.exit(f"{many['failed'] + one['failed']:.0f} requests failed, no figure stands")
+        sys.exit(f"{many['failed'] + one['failed']:.0f} requests failed, the figures are void")
     return Measured(many["pictures"] / many["seconds"], one["p50_ms"], cpu_ms)
 
 
 def _load(load: list[str], pictures: Path, in_flight: int, seconds: float) -> dict[str, float]:
     script, *arguments = load
-    words = [sys.executable, str(BENCH / script), *arguments, "--pictures", str(pictures)]
-    words += ["--in-flight", str(in_flight), "--seconds", str(seconds)]
-    with _pinned(words, LOAD_CORE, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, str(BENCH / script), *arguments, "--pictures", str(pictures)]
+    command += ["--in-flight", str(in_flight), "--seconds", str(seconds)]
+    with _pinned(command, LOAD_CORE, stdout=subprocess.PIPE) as process:
         printed, _ = process.communicate()
     result: dict[str, float] = json.loads(printed)
     return result
 
 
 @contextmanager
-def _pinned(words: list[str], core: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def _pinned(command: list[str], core: int, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process on one core, and end it with the block."""
     environment = os.environ | {"PYTHONPATH": str(BENCH.parent)}
-    process = subprocess.Popen(words, stdout=stdout, env=environment)
+    process = subprocess.Popen(command, stdout=stdout, env=environment)
     os.sched_setaffinity(process.pid, {core})
     try:
         yield process
@@ -148,11 +148,11 @@ def _pinned(words: list[str], core: int, stdout: int | None = None) -> Iterator[
 
 @contextmanager
 def _gateway(port: int, *flags: str) -> Iterator[Gateway]:
-    words = [sys.executable, "-c", _ON_ITS_CORE, "--tfserving", f"127.0.0.1:{port}", "--http-port", "0"]
-    words += ["--grpc-port", "0", "--drain-delay-s", "0", *flags]
+    command = [sys.executable, "-c", _ON_ITS_CORE, "--tfserving", f"127.0.0.1:{port}", "--http-port", "0"]
+    command += ["--grpc-port", "0", "--drain-delay-s", "0", *flags]
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
         line = process.stdout.readline().split() if process.stdout else []
         try:
@@ -202,10 +202,10 @@ def _print_size(port: int, pictures: Path) -> None:
 def _print_recovery() -> None:
     """Print how soon the gateway serves after its model server has started, and after it was restarted."""
     port = free_port()
-    words = [sys.executable, str(BENCH / "instant_model_server.py"), str(port)]
+    command = [sys.executable, str(BENCH / "instant_model_server.py"), str(port)]
     with _gateway(port) as gateway:
         for _ in range(2):
-            with _pinned(words, LOAD_CORE):
+            with _pinned(command, LOAD_CORE):
                 _wait_port(port)
                 back = time.perf_counter()
                 _wait_ready(gateway.http)

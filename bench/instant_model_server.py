@@ -46,7 +46,7 @@ def metadata() -> pb.GetModelMetadataResponse:
 
 
 def shape(*sides: int) -> pb.TensorShapeProto:
-    """Build a tensor shape."""
+    """Build a tensor shape with the given sides."""
     return pb.TensorShapeProto(dim=[pb.TensorShapeProto.Dim(size=side) for side in sides])
 
 
@@ -84,7 +84,7 @@ class Handlers(grpc.GenericRpcHandler):
 
 
 async def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((Handlers(),))
     server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")

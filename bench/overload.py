@@ -53,7 +53,7 @@ class Responses:
     """Seconds by which the load generator itself was late with each request."""
 
     def add(self, status: int, seconds: float) -> None:
-        """Record a response."""
+        """Record the latency of a response."""
         self.by_status.setdefault(status, []).append(seconds)
 
     def rate(self, status: int = 200) -> float:
@@ -128,9 +128,9 @@ class Load:
 @contextmanager
 def gateway(models: Path) -> Iterator[tuple[psutil.Process, str]]:
     """Run a gateway on its own core; yield its process and its URL."""
-    words = [sys.executable, "-c", _ON_ITS_CORE, "--models", str(models), "--backbones", "mobilenet_v2"]
-    words += ["--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", _ON_ITS_CORE, "--models", str(models), "--backbones", "mobilenet_v2"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline().split() if process.stdout else []
         try:
             yield psutil.Process(process.pid), line[3]

@@ -77,7 +77,7 @@ def measure(server: Server, pictures: Path, seconds: float) -> Measured:
         process.terminate()
         process.wait()
     if many["failed"] or one["failed"]:
-        sys.exit(f"{server.name}: {many['failed'] + one['failed']:.0f} requests failed, no figure stands")
+        sys.exit(f"{server.name}: {many['failed'] + one['failed']:.0f} requests failed, the figures are void")
     return Measured(ready_s, memory_mb, many["pictures"] / many["seconds"], one["p50_ms"], cpu_ms)
 
 

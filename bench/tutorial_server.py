@@ -20,7 +20,7 @@ serve = model.signatures["serving_default"]
 
 @app.post("/predict")
 def predict(body: bytes = Body(media_type="image/jpeg")) -> dict[str, object]:
-    """Predict one JPEG."""
+    """Return the model's outputs for one JPEG."""
     image = Image.open(io.BytesIO(body)).convert("RGB").resize((224, 224))
     outputs = serve(images=tf.constant(np.asarray(image)[np.newaxis]))
     return {name: values.numpy()[0].tolist() for name, values in outputs.items()}

@@ -1,7 +1,7 @@
 """Look up known vulnerabilities of the packages that a requirements file pins.
 
-Where the database cannot be asked, as in a build without internet, that is said
-loudly, and is an error only with --required: a package that was not looked up never counts as sound.
+If the database cannot be reached, as in a build without internet, a warning says so; it is an error only with
+--required. A package that was not looked up never counts as sound.
 """
 
 import json
@@ -57,7 +57,7 @@ def print_report(found: Report, *, required: bool) -> int:
 def main() -> int:
     """Run pip-audit, print its report, and return the exit status."""
     options = _parser().parse_args()
-    words = [
+    command = [
         sys.executable,
         "-m",
         "pip_audit",
@@ -68,11 +68,11 @@ def main() -> int:
         "--progress-spinner",
         "off",
     ]
-    done = subprocess.run([*words, "-r", options.requirements], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "-r", options.requirements], capture_output=True, text=True, check=False)
     try:
         found = report(json.loads(done.stdout))
     except (ValueError, KeyError):
-        last = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["pip-audit printed nothing"])[-1]
         print(f"audit: NOT AUDITED: {last}", file=sys.stderr)
         return int(options.required)
     return print_report(found, required=options.required)

@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _fresh(out: Path) -> Path:
-    # The marker keeps a mistyped --out from ever removing somebody's folder.
+    # Without the marker nothing is removed, so that a mistyped --out never deletes a user's folder.
     marker = out / ".affect-demo"
     if out.exists() and any(out.iterdir()) and not marker.exists():
         sys.exit(f"demo: {out} holds something that no demo made: name another folder with DEMO_OUT=")

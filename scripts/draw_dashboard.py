@@ -66,11 +66,11 @@ def _panels() -> list[dict[str, Any]]:
 
 @contextmanager
 def _gateway(models: Path, folder: Path) -> Iterator[str]:
-    words = [sys.executable, "-m", "affect_serving", "--models", str(models), "--drain-delay-s", "0"]
-    words += ["--http-port", "0", "--grpc-port", "0"]
+    command = [sys.executable, "-m", "affect_serving", "--models", str(models), "--drain-delay-s", "0"]
+    command += ["--http-port", "0", "--grpc-port", "0"]
     with (
         (folder / "gateway.log").open("w") as log,
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
     ):
         line = process.stdout.readline() if process.stdout else ""
         try:
@@ -82,9 +82,9 @@ def _gateway(models: Path, folder: Path) -> Iterator[str]:
 @contextmanager
 def _prometheus(gateway: str, folder: Path) -> Iterator[str]:
     (folder / "prometheus.yaml").write_text(CONFIGURATION.format(rules=RULES, gateway=gateway))
-    words = ["prometheus", f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'series'}"]
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'series'}"]
     with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen([*words, "--web.listen-address=127.0.0.1:0"], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, "--web.listen-address=127.0.0.1:0"], stdout=log, stderr=subprocess.STDOUT)
     try:
         yield _listening(folder / "prometheus.log")
     finally:
@@ -106,9 +106,9 @@ def _load(gateway: str, folder: Path, seconds: float) -> None:
     write_faces(folder / "faces", 32)
     (folder / "faces" / "images" / "broken.jpg").write_bytes(b"no picture")
     for in_flight in (4, 100, 4):
-        words = [sys.executable, str(ROOT / "bench" / "load.py"), f"http://{gateway}/predict"]
-        words += ["--pictures", str(folder / "faces" / "images"), "--in-flight", str(in_flight)]
-        subprocess.run([*words, "--seconds", str(seconds / 3)], check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, str(ROOT / "bench" / "load.py"), f"http://{gateway}/predict"]
+        command += ["--pictures", str(folder / "faces" / "images"), "--in-flight", str(in_flight)]
+        subprocess.run([*command, "--seconds", str(seconds / 3)], check=True, stdout=subprocess.DEVNULL)
 
 
 def _drawn(prometheus: str, started: float, ended: float) -> Figure:

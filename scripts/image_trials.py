@@ -106,7 +106,7 @@ TRIALS: Final[Sequence[tuple[str, str, Callable[[Builder, Path], str | None]]]] 
     ("affect-tools", "has the users of the load tests", list_load_users),
     ("affect-embedded", "answered, was healthy, ended with 0", serve_embedded),
     ("affect-gateway", "answered from a model server, was healthy, ended with 0", serve_with_model_server),
-    ("affect-embedded", "said what is wrong, answered once it was mended", explain_failures),
+    ("affect-embedded", "explained what was wrong, answered once it was mended", explain_failures),
 )
 """The trials by image, in an order in which each finds the files that it needs from earlier ones."""
 

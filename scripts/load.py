@@ -48,9 +48,9 @@ def main() -> int:
 
 
 def _locust(urls: GatewayUrls, kind: str, out: Path, more: Sequence[str]) -> int:
-    words = [sys.executable, "-m", "locust", "-f", "client/load/locustfile.py", "--headless", "--only-summary"]
-    words += ["--host", urls.http, "--grpc", urls.grpc, "--kind", kind, "--out", str(out.resolve()), *more]
-    return subprocess.run(words, cwd=ROOT, check=False).returncode
+    command = [sys.executable, "-m", "locust", "-f", "client/load/locustfile.py", "--headless", "--only-summary"]
+    command += ["--host", urls.http, "--grpc", urls.grpc, "--kind", kind, "--out", str(out.resolve()), *more]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def _parser() -> CommandParser:

@@ -76,7 +76,7 @@ def _urls(process: subprocess.Popen[str], log: IO[str], models: Path, start_s: f
 def _last_log_line(log: IO[str]) -> str:
     log.seek(0)
     lines = log.read().strip().splitlines()
-    return lines[-1].removeprefix("affect-serve: ") if lines else "it said nothing"
+    return lines[-1].removeprefix("affect-serve: ") if lines else "it printed nothing"
 
 
 def _stop(process: subprocess.Popen[str], stop_s: float) -> None:

@@ -28,7 +28,7 @@ def validate_api_key(api_key: str) -> None:
         ValueError: it cannot; the message does not repeat the key.
     """
     if not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
-        raise ValueError("api_key holds what no key does, perhaps the end of a line: strip it")
+        raise ValueError("api_key holds characters that no key has, such as a line break: strip it")
 
 
 def bearer_authorization(api_key: str) -> str:

@@ -14,7 +14,7 @@ from affect_load.stages import LoadKind, Plan, Target, plan
 
 TIMEOUT_S: Final = 10.0
 DEFAULT_RATE: Final = 20.0
-"""Requests a second."""
+"""Default of ``--rate``, in requests per second."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def read_credentials(ca: str) -> Credentials:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+    """Declare our options in a group of locust's own parser."""
     group = parser.add_argument_group(
         "Affect",
         f"--host is the gateway's HTTP address (default: {DEFAULT_URL}). An API key is taken from the variable "

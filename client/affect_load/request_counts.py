@@ -21,7 +21,7 @@ class Counts:
 
     @property
     def sent(self) -> int:
-        """Requests with any outcome."""
+        """Number of requests with any outcome."""
         return self.answered + self.errors + self.refused
 
     @property

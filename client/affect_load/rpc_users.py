@@ -54,12 +54,12 @@ class RpcUser(_RpcUser):
         self._client = GrpcClient(self.options.grpc, timeout_s=TIMEOUT_S, retries=0, **self.credentials)
 
     def on_stop(self) -> None:
-        """Close the channel."""
+        """Close the channel to the gateway."""
         self._client.close()
 
     @task
     def predict(self) -> None:
-        """Send one picture."""
+        """Send one picture in a call of its own."""
         picture, began = next(self.pictures), time.perf_counter()
         try:
             self._client.predict(picture)
@@ -70,7 +70,7 @@ class RpcUser(_RpcUser):
 
 
 class StreamError(Exception):
-    """An answer of a stream is an error or does not come; the message is the error's code, or says so."""
+    """An answer of a stream is an error, whose code is the message, or does not come in time."""
 
 
 class RpcStreamUser(_RpcUser):

@@ -48,7 +48,7 @@ class Stage:
 
     @property
     def rate(self) -> float:
-        """Requests offered per second."""
+        """Rate that the users offer, in requests per second."""
         return self.users * RATE_PER_USER
 
 
@@ -66,7 +66,7 @@ class Measured:
 
     @property
     def answered_per_s(self) -> float:
-        """Answers per second."""
+        """Rate that was answered, in requests per second."""
         return self.counts.answered / self.seconds
 
     @property

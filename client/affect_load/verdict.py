@@ -43,53 +43,51 @@ def judge(
         total: the counts since the first request.
         errors: the number of occurrences by error.
     """
-    aside = (f"{total.refused:,} of {total.sent:,} requests were refused as too many (429): no errors of the service",)
+    refusals = (f"{total.refused:,} of {total.sent:,} requests were refused as too many (429), which are not errors",)
     if not total.sent:
         return Verdict(LoadOutcome.FAILED, ("no request came back: is the service there?",))
     if total.errors:
         often = max(errors, key=errors.__getitem__, default="unknown")
         return Verdict(
-            LoadOutcome.FAILED, (f"{total.errors:,} of {total.sent:,} requests failed, most often: {often}", *aside)
+            LoadOutcome.FAILED, (f"{total.errors:,} of {total.sent:,} requests failed, most often: {often}", *refusals)
         )
     if not measured:
-        return Verdict(LoadOutcome.VOID, ("it ended before anything was measured", *aside))
+        return Verdict(LoadOutcome.VOID, ("it ended before anything was measured", *refusals))
     if kind is LoadKind.STEPS:
-        return _of_steps(measured, target, aside)
-    verdict = _of_stages(measured, target, aside)
+        return _of_steps(measured, target, refusals)
+    verdict = _of_stages(measured, target, refusals)
     return _of_memory(measured, verdict) if kind is LoadKind.SOAK and verdict.outcome is LoadOutcome.PASSED else verdict
 
 
-def _of_steps(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
+def _of_steps(measured: Sequence[Measured], target: Target, refusals: tuple[str, ...]) -> Verdict:
     most_users, missed = user_bounds(measured, target)
     best = most_users and most_users * RATE_PER_USER
     limited = [one for one in measured if one.stage.users == missed and one.generator.is_bottleneck(target.p95_ms)]
     if limited:
         found = f"{best:.0f}/s met the target" if best else "no rate met the target"
-        return Verdict(LoadOutcome.VOID, (_limited(limited[0]), found, *aside), best)
+        return Verdict(LoadOutcome.VOID, (_limited(limited[0]), found, *refusals), best)
     if best is None:
-        return Verdict(LoadOutcome.FAILED, (f"no rate met p95 within {target.p95_ms:g} ms", *aside))
+        return Verdict(LoadOutcome.FAILED, (f"no rate met p95 within {target.p95_ms:g} ms", *refusals))
     least = "" if missed else "at least "
     reason = f"{least}{best:.0f} requests/s with p95 within {target.p95_ms:g} ms"
-    return Verdict(LoadOutcome.PASSED, (reason, *aside), best)
+    return Verdict(LoadOutcome.PASSED, (reason, *refusals), best)
 
 
-def _of_stages(measured: Sequence[Measured], target: Target, aside: tuple[str, ...]) -> Verdict:
+def _of_stages(measured: Sequence[Measured], target: Target, refusals: tuple[str, ...]) -> Verdict:
     missed = [one for one in measured if one.stage.judged and not one.meets(target)]
     if not missed:
-        return Verdict(LoadOutcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *aside))
+        return Verdict(LoadOutcome.PASSED, (f"every stage met p95 within {target.p95_ms:g} ms", *refusals))
     limited = next((one for one in missed if one.generator.is_bottleneck(target.p95_ms)), None)
     if limited:
-        return Verdict(LoadOutcome.VOID, (_limited(limited), *aside))
-    return Verdict(LoadOutcome.FAILED, (_missed(missed[0], target), *aside))
+        return Verdict(LoadOutcome.VOID, (_limited(limited), *refusals))
+    return Verdict(LoadOutcome.FAILED, (_missed(missed[0], target), *refusals))
 
 
 def _of_memory(measured: Sequence[Measured], verdict: Verdict) -> Verdict:
     """Compare memory and open files in the last quarter of a soak with the second quarter, when caches were warm."""
     resources = [one.resources for one in measured if one.resources]
     if len(resources) < len(measured):
-        return Verdict(
-            LoadOutcome.VOID, ("the gateway did not say what it holds: /metrics has to be there for a soak",)
-        )
+        return Verdict(LoadOutcome.VOID, ("the gateway's memory is unknown: a soak needs its /metrics",))
     quarter = len(resources) // 4
     warm, end = _median(resources[quarter : 2 * quarter]), _median(resources[-quarter:])
     growth = end.resident_bytes / warm.resident_bytes - 1

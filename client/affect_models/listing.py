@@ -17,7 +17,7 @@ class ListedVersion(TypedDict):
     version: int
     labels: list[str]
     listed: bool
-    """Whether `models.config` names it."""
+    """Whether `models.config` names the version."""
     bytes: int | None
     """Size in bytes; None if the version is not on disk."""
     states: NotRequired[dict[str, str | None]]

@@ -31,7 +31,7 @@ def compare_runs(against: Path, run: Path) -> ComparisonDocument:
 
 def _compare(against: Path, run: Path, out: Path) -> None:
     # -P: -m would look for modules in the working directory first.
-    words = [
+    command = [
         sys.executable,
         "-P",
         "-m",
@@ -43,7 +43,7 @@ def _compare(against: Path, run: Path, out: Path) -> None:
         str(against),
         str(run),
     ]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
     if done.returncode:
         last = (done.stderr.splitlines() or [f"affect-evaluate ended with status {done.returncode}"])[-1]
         raise RunsUnusable(_reason(last, against, run))

@@ -18,7 +18,7 @@ def gateway_process(*arguments: object) -> Iterator[tuple[subprocess.Popen[str],
     command = [sys.executable, "-m", "affect_serving", "--http-port", "0", "--grpc-port", "0", "--drain-delay-s", "0"]
     command += map(str, arguments)
     with (
-        tempfile.TemporaryFile("w+") as log,  # a pipe that nobody reads would fill
+        tempfile.TemporaryFile("w+") as log,  # a pipe that is not read would fill up
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as running,
     ):
         try:

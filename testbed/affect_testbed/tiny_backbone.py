@@ -39,7 +39,7 @@ def tiny_network(*, include_top: bool, weights: str | None, input_shape: tuple[i
     import keras  # noqa: PLC0415 - processes that only use its models need no Keras
 
     if include_top or weights is not None:
-        raise OSError("nobody has trained it on ImageNet")
+        raise OSError("there are no ImageNet weights of it")
     pictures = keras.Input(input_shape)
     maps = pictures
     for number, (filters, stride) in enumerate(((8, 8), (16, 2)), start=1):

@@ -72,10 +72,10 @@ def test_the_command_takes_its_key_from_a_file_or_the_environment(
     [
         (["--api-key-file", "nowhere"], "nowhere cannot be read: No such file"),
         (["--api-key-file", "empty"], "empty is empty"),
-        (["--api-key-file", "binary"], "binary: api_key holds what no key does"),
+        (["--api-key-file", "binary"], "binary: api_key holds characters that no key has"),
         (["--ca", "nowhere", "--url", "https://localhost:1"], "nowhere cannot be read"),
         (["--ca", "empty", "--url", "http://localhost:1"], "is without TLS"),
-        (["--ca", "binary", "--url", "https://localhost:1"], "no PEM"),
+        (["--ca", "binary", "--url", "https://localhost:1"], "not PEM"),
     ],
 )
 def test_unusable_credentials_are_reported_in_one_line(tmp_path, capsys, monkeypatch, options, sentence):

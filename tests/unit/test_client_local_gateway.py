@@ -87,7 +87,7 @@ def test_one_that_does_not_end_when_told_is_killed(stand_in, noted, tmp_path):
     [
         ("print('a line', file=sys.stderr); sys.exit('affect-serve: there is no models directory')", "there is no"),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("pass", "it said nothing"),
+        ("pass", "it printed nothing"),
     ],
     ids=["its error", "a crash", "in silence"],
 )

@@ -143,7 +143,7 @@ def _verify(base_url: str, root_certificates: bytes | None, *, trust_env: bool) 
     try:
         return ssl.create_default_context(cadata=root_certificates.decode("ascii"))
     except (UnicodeDecodeError, ssl.SSLError) as exc:
-        raise ValueError(f"root_certificates are no PEM: {exc}") from exc
+        raise ValueError(f"root_certificates are not PEM: {exc}") from exc
 
 
 def _unreachable(base_url: httpx.URL, reason: str, *, never_connected: bool = False) -> ServiceUnreachable:

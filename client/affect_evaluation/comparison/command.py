@@ -81,7 +81,7 @@ def _lines(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[str]:
         f"  expressions that changed: {len(comparison.changed):,}, mended {len(comparison.mended):,}, "
         f"spoilt {len(comparison.spoilt):,}"
     )
-    yield "  * other pictures would show the same direction"
+    yield "  * the interval excludes 0, so that other pictures would show the same direction"
 
 
 def _cost_rows(before: Cost, after: Cost) -> Iterator[tuple[str, tuple[float | None, float | None]]]:

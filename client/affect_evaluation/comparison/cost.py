@@ -72,5 +72,5 @@ def _parameters(directory: Path) -> int:
         return max(int(task["parameters"]) for task in document["tasks"].values())
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise EvaluationError(
-            f"{path} does not tell what was trained: name the models directory that was served"
+            f"{path} does not record what was trained: name the models directory that was served"
         ) from exc

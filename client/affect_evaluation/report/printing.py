@@ -16,4 +16,4 @@ def print_result(folder: Path, result: Result) -> None:
         if scores["failures"]:
             counts = ", ".join(f"{code} {count:,}" for code, count in scores["failures"].items())
             print(f"{name}: no answer for {pictures - scores['coverage']['answered']:,} pictures ({counts})")  # noqa: T201
-    print(f"in full: {folder / METRICS_FILE}, drawn: {folder / REPORT_FILE}")  # noqa: T201
+    print(f"scores: {folder / METRICS_FILE}, report: {folder / REPORT_FILE}")  # noqa: T201

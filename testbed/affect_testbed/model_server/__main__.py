@@ -23,7 +23,7 @@ IGNORED_FLAGS = (
 
 
 def main() -> int:
-    """Serve until killed."""
+    """Serve until the process is killed, and reload the config when it changes."""
     options = parse()
     max_batch_size = read_max_batch_size(options)
     if options.monitoring_config_file:

@@ -12,15 +12,15 @@ CONFIDENCE_BINS: Final = 15
 
 
 class ConfidenceBin(TypedDict):
-    """Predictions of about the same confidence."""
+    """A bin of predictions that have about the same confidence."""
 
     low: float
     high: float
     n: int
     confidence: float | None
-    """Their mean confidence; None where there are none."""
+    """The mean confidence of the predictions in the bin; None if there are none."""
     accuracy: float | None
-    """The share of them that is right."""
+    """The share of these predictions that is right; None if there are none."""
 
 
 def confidence_bins(true: NDArray[Any], probabilities: NDArray[np.floating[Any]]) -> list[ConfidenceBin]:

@@ -34,7 +34,7 @@ GET_MODEL_STATUS: Final = Method(
 
 
 class Question(NamedTuple):
-    """A call that whoever drives a generator makes for it."""
+    """A call that a generator asks its driver to make."""
 
     method: Method
     request: Message
